@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,7 +45,7 @@ def render(
     return environment.get_template(name).render(**values)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _environment(wing: Wing) -> jinja2.Environment:
     import jinja2  # heavy, and most commands render nothing
 

@@ -68,6 +68,8 @@ def test_a_wing_brings_its_own_filters(folder: Path) -> None:
 
 
 def test_jinja_is_not_imported_before_something_is_rendered() -> None:
-    code = "import sys, keiji.rendering; keiji.rendering.templates('units'); sys.exit('jinja2' in sys.modules)"
+    code = (
+        "import sys, keiji.rendering; keiji.rendering.templates('units'); sys.exit('jinja2' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0
