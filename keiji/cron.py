@@ -16,6 +16,8 @@ _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -35,8 +37,8 @@ _FIELDS = (
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
     _Field("day of month", 1, 31),
-    _Field("month", 1, 12, tuple("jan feb mar apr may jun jul aug sep oct nov dec".split())),
-    _Field("day of week", 0, 7, tuple("sun mon tue wed thu fri sat".split())),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of week", 0, 7, _DAYS),
 )
 
 
@@ -88,13 +90,14 @@ def _term(field: _Field, term: str) -> range:
     if first > last:
         raise InvalidSchedule(
             f"cron's {field.name} {shown(reach)} runs backwards: write it as a list, "
-            f"such as '{first}-{field.top},{field.low}-{last}'"
+            f"such as '{_reach(first, field.top)},{_reach(field.low, last)}'"
         )
     if not slash:
         return range(first, last + 1)
     if reach != "*" and not dash:
         raise InvalidSchedule(
-            f"cron's {field.name} {shown(term)}: a step needs '*' or a range, such as '{low}-{field.top}/{step}'"
+            f"cron's {field.name} {shown(term)}: "
+            f"a step needs '*' or a range, such as '{low}-{field.top}/{step}'"
         )
     return range(first, last + 1, _step(field, step))
 
@@ -115,6 +118,10 @@ def _one(field: _Field, text: str) -> int:
             f"cron's {field.name} is {shown(text)}: {field.low} to {field.high}{names} is allowed"
         )
     return int(text)
+
+
+def _reach(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _is_number(text: str) -> bool:

@@ -51,7 +51,12 @@ class Policy(Value):
     zone_is_default: bool = False
 
     def meaning(self) -> tuple[object, ...]:
-        return super().meaning()[:-1]
+        waits = self.tries > 1 and self.delay > 0
+        return self.evolve(
+            delay=self.delay if waits else 0,
+            backoff=self.backoff if waits and self.tries > 2 else 1,
+            zone_is_default=False,
+        ).fields()
 
     def refined(self, **written: object) -> Policy:
         """With these fields as the author wrote them; `InvalidSchedule` names one that is wrong."""
@@ -59,7 +64,8 @@ class Policy(Value):
         longest = policy.delay * policy.backoff ** max(policy.tries - 2, 0)
         if longest > quantities.YEAR:
             raise InvalidSchedule(
-                "retry's delays grow beyond a year: fewer tries, a shorter delay or a smaller backoff is allowed"
+                "retry's delays grow beyond a year: "
+                "fewer tries, a shorter delay or a smaller backoff is allowed"
             )
         return policy
 

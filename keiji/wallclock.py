@@ -76,11 +76,9 @@ def last_due(form: WallClock | Cron, zone: tzinfo, at: datetime) -> datetime | N
     until = _instant(at)
     span = 3600
     while span < 8 * _HORIZON:
-        latest = None
-        for latest in _due(form, zone, max(until - span, _BEGINNING), until):
-            pass
-        if latest is not None:
-            return _datetime(latest, zone)
+        found = list(_due(form, zone, max(until - span, _BEGINNING), until))
+        if found:
+            return _datetime(found[-1], zone)
         span *= 8
     return None
 
@@ -88,15 +86,13 @@ def last_due(form: WallClock | Cron, zone: tzinfo, at: datetime) -> datetime | N
 def transitions(
     zone_name: str, start: datetime, end: datetime
 ) -> list[tuple[datetime, timedelta, timedelta]]:
-    """The instants (UTC) in [start, end) at which the zone's UTC offset changes, with the offset before and after."""
-    first, last = (
-        _instant(start - timedelta(microseconds=1)) + 1,
-        _instant(end - timedelta(microseconds=1)) + 1,
-    )
-    return [
+    """The changes of the zone's UTC offset in [start, end): when (UTC), the offset before and after."""
+    changes = _changes(zone_named(zone_name), _instant(start), _instant(end) + 1)
+    found = [
         (_datetime(at, timezone.utc), timedelta(seconds=before), timedelta(seconds=after))
-        for at, before, after in _changes(zone_named(zone_name), first, last)
+        for at, before, after in changes
     ]
+    return [change for change in found if start <= change[0] < end]
 
 
 def _due(form: WallClock | Cron, zone: tzinfo, after: int, until: int) -> Iterator[int]:
@@ -163,7 +159,8 @@ def _changes(zone: tzinfo, start: int, end: int) -> Iterator[tuple[int, int, int
     """(instant, offset before, offset after) for each change of the UTC offset in [start, end)."""
     if isinstance(zone, timezone):
         return
-    look = _changes_in if zone.__hash__ else _changes_in.__wrapped__  # dateutil's local zone has no hash
+    can_hash = getattr(type(zone), "__hash__", None)  # dateutil's local zone cannot
+    look = _changes_in if can_hash else _changes_in.__wrapped__
     for chunk in range(start // _CHUNK, (end - 1) // _CHUNK + 1):
         for change in look(zone, chunk):
             if start <= change[0] < end:
