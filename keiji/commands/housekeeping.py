@@ -1,0 +1,55 @@
+"""What the hourly unit runs, and with `--startup` what runs before the timers after a boot.
+
+`python -m keiji.commands.housekeeping [--startup]`
+"""
+
+from __future__ import annotations
+
+import sys
+
+from keiji import output, session, verdict
+from keiji.commands.delivering import deliver
+from keiji.errors import KeijiError
+from keiji.session import Session
+
+
+def startup(current: Session) -> None:
+    """Record the runs that the last shutdown cut off, so that their tasks can run again."""
+    for slug in verdict.clear_power_off(current.folders, current.host.boot()):
+        current.host.log(slug, "ERROR", f"a run was {verdict.POWER_OFF}; the task is not held for that")
+
+
+def keep_house(current: Session) -> None:
+    """Deliver records and judge runs that died unseen."""
+    with current.store() as store:
+        delivered = deliver(current, store)
+        for slug in current.host.failed():
+            _judge_unborn(current, slug, lambda run, slug=slug: store.find_run(slug, run) is not None)
+    output.say(f"delivered {delivered} records")
+
+
+def _judge_unborn(current: Session, slug: str, is_recorded: verdict.IsRecorded) -> None:
+    from keiji.locks import task_lock
+
+    try:
+        with task_lock(current.folders, slug, patience=1.0):
+            verdict.settle_unborn(current.folders, current.host, slug, is_recorded)
+    except KeijiError as problem:
+        output.error(f"{slug}: {problem.message}")
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        current = session.load()
+        if "--startup" in arguments:
+            startup(current)
+        else:
+            keep_house(current)
+    except KeijiError as problem:
+        output.error(problem.message)
+        return problem.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

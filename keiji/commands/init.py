@@ -1,0 +1,31 @@
+"""`keiji init`: the two folders, the database, keiji's own units."""
+
+from __future__ import annotations
+
+from keiji import output, settings, workspace
+from keiji.folders import Folders
+from keiji.host import Host
+from keiji.store import open_store
+
+
+def init(folders: Folders, host: Host) -> None:
+    """Make what is not there yet and say what was made; run twice it changes nothing."""
+    made = [str(folder) for folder in folders.made() if not folder.is_dir()]
+    for folder in folders.made():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made += workspace.make_workspace(folders, settings.default_text(settings.machine_zone()))
+    read, warnings = settings.load(folders)
+    new_database = read.uses_sqlite and not folders.database.exists()
+    with open_store(read) as store:
+        store.migrate()
+    if new_database:
+        made.append(str(folders.database))
+    made += host.install_system()
+    for warning in [*warnings, *host.advice()]:
+        output.note(warning)
+    for name in made:
+        output.say(f"made {name}")
+    if not made:
+        output.say("everything is there already; nothing changed")
+    else:
+        output.say(f"keiji is ready: write tasks in {folders.workspace}, then `keiji system start`")

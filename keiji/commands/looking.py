@@ -1,0 +1,250 @@
+"""The commands that only look: `task get`, `list`, `history`, `next`.
+
+Reads are direct: the store, the run files and the manager are asked here, no directive is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from keiji import output, states
+from keiji.commands.delivering import deliver
+from keiji.errors import NoSuchTask, TaskNotBuilt
+from keiji.run import Run
+from keiji.session import Session
+from keiji.task import Task, TaskState, slug_of
+
+if TYPE_CHECKING:
+    from keiji.store import Store
+
+
+def get(session: Session, name: str | None, as_json: bool) -> None:
+    """Print the record of one task, or of all."""
+    with session.store() as store:
+        deliver(session, store)
+        tasks = store.tasks() if name is None else [find(session, store, name)]
+        seen = _observe(session, store, tasks)
+    if as_json:
+        records = [as_dict(session, task, state) for task, state in seen]
+        output.dump(records if name is None else records[0])
+        return
+    for number, (task, state) in enumerate(seen):
+        if number:
+            output.say("")
+        output.say(record(session, task, state))
+    if not seen:
+        output.note("no task has been built yet: `keiji task create NAME --desc TEXT`, then build it")
+
+
+def list_tasks(session: Session, as_json: bool) -> None:
+    """Print a line for each task."""
+    now = datetime.now(timezone.utc)
+    with session.store() as store:
+        deliver(session, store)
+        last = store.last_runs()
+        seen = _observe(session, store, store.tasks())
+    if as_json:
+        output.dump([_with_last(session, task, state, last.get(task.slug)) for task, state in seen])
+        return
+    rows = [
+        [
+            task.name,
+            str(states.word(state)),
+            str(task.schedule),
+            _last(last.get(task.slug), now),
+            _next(session, state, now),
+        ]
+        for task, state in seen
+    ]
+    rows += [[slug, str(states.State.CREATED), "-", "-", "-"] for slug in _unbuilt(session, seen)]
+    if rows:
+        output.table(["NAME", "STATE", "SCHEDULE", "LAST", "NEXT"], rows)
+    else:
+        output.note("there is no task yet: keiji task create NAME --desc TEXT")
+
+
+def history(session: Session, name: str, n: int, as_json: bool) -> None:
+    """Print the last `n` runs of a task, the newest first."""
+    with session.store() as store:
+        deliver(session, store)
+        task = find(session, store, name)
+        runs = store.runs(task.slug, n)
+    if as_json:
+        output.dump([run_dict(session, run) for run in runs])
+        return
+    zone = session.settings.zone
+    rows = [
+        [
+            run.id[:12],
+            run.began.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
+            output.stretch(run.ended - run.began),
+            _result(run),
+            str(run.trigger),
+            str(run.attempts),
+        ]
+        for run in runs
+    ]
+    if rows:
+        output.table(["ID", "BEGAN", "TOOK", "RESULT", "WHY", "ATTEMPTS"], rows)
+    else:
+        output.note(f"{task.slug} has not run yet")
+
+
+def next_times(session: Session, name: str, n: int, as_json: bool) -> None:
+    """Print the next `n` times of a task, with their zone."""
+    with session.store() as store:
+        task = find(session, store, name)
+    schedule = task.schedule.in_zone(session.settings.time_zone)
+    after = datetime.now(session.settings.zone)
+    times = session.host.coming(schedule, task.slug, after, n)
+    state = states.observe(session.folders, session.host, [task.slug])[task.slug]
+    if as_json:
+        output.dump([output.moment(time) for time in times])
+    for time in () if as_json else times:
+        output.say(f"{output.moment(time)} {_zone_name(time)}")
+    if schedule.kind == "Boot":
+        output.note(f"{task.slug} runs at each boot")
+    if not state.is_armed:
+        output.note(f"{task.slug} is {states.word(state)}, not armed: nothing will run until that changes")
+
+
+def find(session: Session, store: Store, name: str) -> Task:
+    """The stored task of that name; raises `NoSuchTask`, or `TaskNotBuilt` for a mere folder."""
+    slug = slug_of(name)
+    task = store.find_task(slug)
+    if task:
+        return task
+    if (session.folders.tasks / slug).is_dir():
+        raise TaskNotBuilt(f"task {name!r} has not been built: run `keiji task build {slug}` first")
+    raise NoSuchTask(f"there is no task {name!r}; `keiji task list` shows all")
+
+
+def record(session: Session, task: Task, state: TaskState) -> str:
+    """The record as `task get` prints it, one field a line."""
+    fields = as_dict(session, task, state)
+    shown = [
+        ("ID", fields["id"]),
+        ("TaskId", fields["task_id"]),
+        ("Name", fields["name"]),
+        ("Description", output.one_line(fields["description"])),
+        ("Schedule", fields["schedule"]),
+        ("LastExecutionTime", fields["last_execution_time"] or "N/A"),
+        ("NextExecutionTime", fields["next_execution_time"] or "N/A"),
+        ("LogPath", fields["log_path"]),
+        ("Slug", fields["slug"]),
+        ("Type", fields["type"]),
+        ("Executable", fields["executable"]),
+        ("IsRunning", _word(fields["is_running"])),
+        ("IsQueued", _word(fields["is_queued"])),
+        ("IsError", _word(fields["is_error"])),
+        ("IsDisabled", _word(fields["is_disabled"])),
+        ("ErrorTxt", output.one_line(fields["error_txt"])),
+    ]
+    return "\n".join(["TaskModel:", *(f"{name}: {value}".rstrip() for name, value in shown)])
+
+
+def as_dict(session: Session, task: Task, state: TaskState) -> dict[str, Any]:
+    """The record's fields in snake case, with `host`; times in RFC 3339."""
+    zone = session.settings.zone
+    return {
+        "id": task.id,
+        "task_id": task.task_id,
+        "name": task.name,
+        "description": task.description,
+        "schedule": str(task.schedule),
+        "last_execution_time": output.moment(task.last_execution, zone),
+        "next_execution_time": output.moment(state.next_execution, zone),
+        "log_path": session.host.log_path(task.slug),
+        "slug": task.slug,
+        "type": task.schedule.kind,
+        "executable": str(session.folders.current(task.slug)),
+        "is_running": state.is_armed,
+        "is_queued": state.is_queued,
+        "is_error": state.is_held,
+        "is_disabled": state.is_disabled,
+        "error_txt": state.error,
+        "host": task.host,
+    }
+
+
+def run_dict(session: Session, run: Run) -> dict[str, Any]:
+    """A run's fields for JSON."""
+    zone = session.settings.zone
+    return {
+        "id": run.id,
+        "task": run.task,
+        "trigger": run.trigger.value,
+        "due": output.moment(run.due, zone),
+        "began": _exact(run.began, zone),
+        "ended": _exact(run.ended, zone),
+        "result": run.result.value,
+        "exit_status": run.exit_status,
+        "signal": run.signal,
+        "error": run.error,
+        "attempts": run.attempts,
+        "cpu_seconds": run.cpu_seconds,
+        "peak_memory_bytes": run.peak_memory_bytes,
+        "build": run.build,
+        "host": run.host,
+    }
+
+
+def _observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tuple[Task, TaskState]]:
+    """Each task with its state; the stored flags are mended where they differ from what is true."""
+    tasks = list(tasks)
+    seen = states.observe(session.folders, session.host, [task.slug for task in tasks])
+    for task in tasks:
+        state = seen[task.slug]
+        store.mend(task.slug, state.is_disabled, state.error if state.is_held else None)
+    return [(task, seen[task.slug]) for task in tasks]
+
+
+def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:
+    built = {task.slug for task, _ in seen}
+    folder = session.folders.tasks
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return sorted(name for name in names if name not in built and not name.startswith("."))
+
+
+def _with_last(session: Session, task: Task, state: TaskState, last: Run | None) -> dict[str, Any]:
+    entry = as_dict(session, task, state)
+    return {
+        **entry,
+        "state": str(states.word(state)),
+        "last_run": run_dict(session, last) if last else None,
+    }
+
+
+def _last(run: Run | None, now: datetime) -> str:
+    if run is None:
+        return "never"
+    took = output.stretch(run.ended - run.began)
+    return f"{run.result} in {took}, {output.stretch(now - run.ended)} ago"
+
+
+def _next(session: Session, state: TaskState, now: datetime) -> str:
+    if state.next_execution is None:
+        return "-"
+    local = state.next_execution.astimezone(session.settings.zone)
+    same_day = local.date() == now.astimezone(session.settings.zone).date()
+    return local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
+
+
+def _result(run: Run) -> str:
+    if run.signal:
+        return f"{run.result} (signal {run.signal})"
+    return f"{run.result} ({run.exit_status})" if run.exit_status else str(run.result)
+
+
+def _exact(time: datetime, zone: Any) -> str:
+    return time.astimezone(zone).isoformat(timespec="microseconds")
+
+
+def _zone_name(time: datetime) -> str:
+    return getattr(time.tzinfo, "key", None) or str(time.tzinfo)
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

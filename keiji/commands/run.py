@@ -1,0 +1,69 @@
+"""`keiji task run`: one run now, its output as it comes, its status as ours."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from keiji import output
+from keiji.commands.delivering import deliver
+from keiji.directives import Directive, Verb
+from keiji.run import Result, Run
+from keiji.session import Session
+from keiji.task import slug_of
+
+_LOOK = 0.1  # seconds between two looks at the journal
+_QUIET = 0.3  # the journal is read until it said nothing new for so long
+_STATUS = {Result.SUCCEEDED: 0, Result.TIMED_OUT: 124, Result.STOPPED: 143}
+
+
+def run_now(session: Session, name: str) -> int:
+    """Run the task once, print what it prints, and give the exit status of its run."""
+    slug = slug_of(name)
+    reply = session.send(Directive(Verb.RUN, name))
+    try:
+        _stream(session, slug, reply.run)
+    except KeyboardInterrupt:
+        output.note(f"the run goes on; `keiji task stop {slug}` ends it")
+        raise
+    ended = _record(session, slug, reply.run)
+    if ended is None:
+        output.error(f"how run {reply.run} of {slug} ended is not known; see `keiji task logs {slug}`")
+        return 1
+    if ended.result is not Result.SUCCEEDED:
+        output.note(f"{slug}: run {ended.id} {ended.result}")
+    return _status(ended)
+
+
+def _status(run: Run) -> int:
+    """The run's exit status, or what a shell would make of its end."""
+    if run.result in _STATUS:
+        return _STATUS[run.result]
+    return 128 + run.signal if run.signal else run.exit_status or 1
+
+
+def _stream(session: Session, slug: str, run: str) -> None:
+    """Print the run's lines until it is over and the journal has nothing more to say."""
+    cursor = ""
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < _QUIET:
+        in_progress = _is_in_progress(session, slug, run)
+        lines = session.host.run_log_after(run, cursor)
+        for line in lines:
+            print(line.message, file=sys.stderr if line.level == "ERROR" else sys.stdout, flush=True)
+            cursor = line.cursor
+        if in_progress or lines:
+            quiet_since = time.monotonic()
+        time.sleep(_LOOK)
+
+
+def _is_in_progress(session: Session, slug: str, run: str) -> bool:
+    ending = session.host.ending(slug)
+    return ending.is_active and ending.run == run
+
+
+def _record(session: Session, slug: str, run: str) -> Run | None:
+    """The record of the run; from the run file itself where the database is away."""
+    with session.store() as store:
+        deliver(session, store)
+        return store.find_run(slug, run) if run else next(iter(store.runs(slug, 1)), None)

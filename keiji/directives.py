@@ -1,0 +1,226 @@
+"""Directives: what can be asked of a task, and the one `Dispatcher` that carries them out.
+
+The dispatcher alone changes the manager, the latch and the record, one directive of a task after
+another (a lock a task). A directive that cannot be carried out changes nothing. It knows nothing of
+how a directive came: transports and tests call `Dispatcher.send`.
+"""
+
+from __future__ import annotations
+
+import enum
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keiji import files, ledger, verdict
+from keiji.errors import KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
+from keiji.folders import Folders
+from keiji.host import Host
+from keiji.locks import task_lock
+from keiji.run import Result
+from keiji.store import Store
+from keiji.task import slug_of
+
+
+class Verb(str, enum.Enum):
+    RUN = "run"
+    STOP = "stop"
+    RESTART = "restart"
+    ENABLE = "enable"
+    DISABLE = "disable"
+    RESOLVE = "resolve"
+    DELETE = "delete"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Directive:
+    """A message to the dispatcher: do `verb` to the task called `task`."""
+
+    verb: Verb
+    task: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What happened, for a person; `run` is the id of the run that was begun or ended, if any."""
+
+    message: str
+    run: str = ""
+
+
+class Dispatcher:
+    """Carries out directives on one host. `open_store` is called only by those that need the database."""
+
+    def __init__(self, folders: Folders, host: Host, open_store: Callable[[], Store]) -> None:
+        self.folders = folders
+        self.host = host
+        self.open_store = open_store
+
+    def send(self, directive: Directive) -> Reply:
+        """Carry out one directive; raises a `KeijiError` that says why it can't be, with nothing changed."""
+        slug = slug_of(directive.task)
+        handler: Callable[[str], Reply] = getattr(self, f"_{directive.verb.value}")
+        with task_lock(self.folders, slug):
+            self._check_exists(slug, directive.verb)
+            verdict.settle(self.folders, self.host, slug)
+            return handler(slug)
+
+    # -- the verbs; each holds the task's lock ----------------------------------------------
+
+    def _run(self, slug: str) -> Reply:
+        if ledger.latch(self.folders, slug):
+            raise TaskHeld(
+                f"task {slug!r} is held after a failure: see `keiji task logs {slug}`, "
+                f"then `keiji task resolve {slug}`"
+            )
+        running = ledger.running_entry(self.folders, slug)
+        if running:
+            raise TaskBusy(f"a run of task {slug!r} is in progress ({running.id})")
+        marker = self.folders.requested(slug)
+        files.write(marker, "")
+        try:
+            run = self.host.start_run(slug)
+        except BaseException:
+            marker.unlink(missing_ok=True)
+            raise
+        self.host.log(slug, "INFO", "run: asked for by hand")
+        return Reply(f"{slug}: run {run} began", run)
+
+    def _stop(self, slug: str) -> Reply:
+        run = self._end_run(slug)
+        self.host.log(slug, "INFO", f"stop: {'run ' + run if run else 'nothing was running'}")
+        if run:
+            return Reply(f"{slug}: run {run} stopped; the schedule goes on", run)
+        return Reply(f"{slug}: nothing was running; the schedule goes on")
+
+    def _restart(self, slug: str) -> Reply:
+        run = self._end_run(slug)
+        ended = f"run {run} stopped; " if run else ""
+        self.host.disarm([slug])
+        armed = self._arm_where_due(slug)
+        self.host.log(slug, "INFO", f"restart: {ended}{armed}")
+        return Reply(f"{slug}: {ended}{armed}", run)
+
+    def _enable(self, slug: str) -> Reply:
+        was_enabled = self.host.is_enabled(slug)
+        self.host.set_enabled(slug, True)
+        try:
+            armed = self._arm_where_due(slug)
+        except KeijiError:
+            self.host.set_enabled(slug, was_enabled)
+            raise
+        self.host.log(slug, "INFO", f"enable: {armed}")
+        return Reply(f"{slug}: enabled; {armed}")
+
+    def _disable(self, slug: str) -> Reply:
+        self.host.set_enabled(slug, False)
+        self.host.disarm([slug])
+        run = self._end_run(slug)
+        ended = f"run {run} stopped; " if run else ""
+        self.host.log(slug, "INFO", f"disable: {ended}no further run until it is enabled")
+        return Reply(f"{slug}: disabled; {ended}no further run until it is enabled", run)
+
+    def _resolve(self, slug: str) -> Reply:
+        latch = self.folders.held(slug)
+        if not latch.exists():
+            return Reply(f"{slug}: it was not held; nothing changed")
+        text = latch.read_text(encoding="utf-8")
+        latch.unlink()
+        try:
+            armed = self._arm_where_due(slug)
+        except BaseException:
+            files.write(latch, text)
+            raise
+        self.host.log(slug, "INFO", f"resolve: {armed}")
+        return Reply(f"{slug}: resolved; {armed}")
+
+    def _delete(self, slug: str) -> Reply:
+        # In this order a crash between any two steps leaves a task that `delete` can still name:
+        # its record goes last.
+        with self.open_store() as store:
+            if self.host.is_installed(slug):
+                self.host.set_enabled(slug, False)
+                self.host.disarm([slug])
+                self._end_run(slug)
+                for path in self.host.unit_files(slug):
+                    path.unlink(missing_ok=True)
+                self.host.reload()
+                self.host.forget(slug)
+            for path in self._own_files(slug):
+                path.unlink(missing_ok=True)
+            ledger.drop_done(self.folders, slug)
+            shutil.rmtree(self.folders.builds(slug), ignore_errors=True)
+            shutil.rmtree(self.folders.logs / "tasks" / slug, ignore_errors=True)
+            store.delete_task(slug)
+        source = self.folders.tasks / slug
+        return Reply(f"{slug}: deleted" + (f"; its source stays in {source}" if source.exists() else ""))
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _check_exists(self, slug: str, verb: Verb) -> None:
+        if self.host.is_installed(slug):
+            return  # told without the database, so that stop and disable work while it is away
+        if verb is Verb.DELETE:
+            with self.open_store() as store:
+                if store.find_task(slug):
+                    return
+        if (self.folders.tasks / slug).is_dir():
+            raise TaskNotBuilt(f"task {slug!r} has not been built: run `keiji task build {slug}` first")
+        raise NoSuchTask(f"there is no task {slug!r}; `keiji task list` shows all")
+
+    def _end_run(self, slug: str) -> str:
+        """End the run in progress on purpose; its id, or empty when nothing ran."""
+        running = ledger.running_entry(self.folders, slug)
+        ending = self.host.ending(slug)
+        self.folders.requested(slug).unlink(missing_ok=True)
+        if not running and not ending.is_active:
+            return ""
+        run = running.id if running else ending.run
+        with self._intent(slug, run):
+            self.host.stop_run(slug)
+            late = ledger.running_entry(self.folders, slug)
+            if late:  # it ignored SIGTERM and could not speak any more
+                ledger.end_run(self.folders, slug, late.id, Result.STOPPED)
+            elif not running and run and not (self.folders.done / run).exists():
+                ledger.write_unborn(self.folders, slug, run, Result.STOPPED, "stopped before it began")
+        self.host.forget_failure(slug)
+        return run
+
+    @contextmanager
+    def _intent(self, slug: str, run: str) -> Iterator[None]:
+        """Say that what happens to the run is meant, for whoever judges how it ended."""
+        intent = self.folders.stopping(slug)
+        files.write(intent, run + "\n")
+        try:
+            yield
+        finally:
+            intent.unlink(missing_ok=True)
+
+    def _arm_where_due(self, slug: str) -> str:
+        """Arm the timer if the system is started and the task neither disabled nor held; what was done."""
+        if not self.host.is_enabled(slug):
+            return "it is disabled, so it is not armed"
+        if self.folders.held(slug).exists():
+            return f"it is held until `keiji task resolve {slug}`, so it is not armed"
+        if not self.host.is_started():
+            return "it will be armed by `keiji system start`"
+        self.host.forget_failure(slug)
+        self.host.arm([slug])
+        elapse = self.host.timers([slug])[slug].next_elapse
+        return f"armed, next time {elapse.astimezone().isoformat()}" if elapse else "armed"
+
+    def _own_files(self, slug: str) -> list[Path]:
+        folders = self.folders
+        return [
+            folders.requested(slug),
+            folders.stopping(slug),
+            folders.held(slug),
+            folders.last(slug),
+            folders.running(slug),
+        ]
+

@@ -1,0 +1,106 @@
+"""The two folders: the workspace, which the user writes, and the system folder, which keiji writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where everything lies. Nothing here touches the disk."""
+
+    workspace: Path
+    home: Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Folders:
+        """From ``KEIJI_WORKSPACE`` and ``KEIJI_HOME``, else ``~/keiji`` and ``~/.keiji``."""
+        user = Path(environ.get("HOME") or Path.home())
+        workspace = Path(environ.get("KEIJI_WORKSPACE") or user / "keiji")
+        home = Path(environ.get("KEIJI_HOME") or user / ".keiji")
+        return cls(workspace.absolute(), home.absolute())
+
+    # the workspace
+    @property
+    def settings(self) -> Path:
+        return self.workspace / "settings.conf"
+
+    @property
+    def project(self) -> Path:
+        return self.workspace / "pyproject.toml"
+
+    @property
+    def tasks(self) -> Path:
+        return self.workspace / "tasks"
+
+    # the system folder
+    @property
+    def database(self) -> Path:
+        return self.home / "db" / "keiji.db"
+
+    @property
+    def venvs(self) -> Path:
+        return self.home / "venv"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    def builds(self, slug: str) -> Path:
+        return self.home / "exec" / "tasks" / slug
+
+    def current(self, slug: str) -> Path:
+        return self.builds(slug) / "current"
+
+    # run files: see `ledger` and `runner`
+    def running(self, slug: str) -> Path:
+        """The run in progress."""
+        return self.run / "running" / slug
+
+    @property
+    def done(self) -> Path:
+        """Runs that ended and wait to be delivered, named by their id."""
+        return self.run / "done"
+
+    @property
+    def damaged(self) -> Path:
+        """Run files that could not be read."""
+        return self.run / "damaged"
+
+    def held(self, slug: str) -> Path:
+        """The latch."""
+        return self.run / "held" / slug
+
+    def requested(self, slug: str) -> Path:
+        """A manual run was asked for and has not begun."""
+        return self.run / "requested" / slug
+
+    def stopping(self, slug: str) -> Path:
+        """A deliberate stop is under way; holds the run's id."""
+        return self.run / "stopping" / slug
+
+    def last(self, slug: str) -> Path:
+        """What the runner must remember from one firing to the next: a due time or a boot id."""
+        return self.run / "last" / slug
+
+    def lock(self, slug: str) -> Path:
+        return self.run / "locks" / slug
+
+    def made(self) -> tuple[Path, ...]:
+        """Every folder that `init` makes in the system folder, parents first."""
+        names = ("running", "done", "damaged", "held", "requested", "stopping", "last", "locks")
+        return (
+            self.home,
+            self.home / "db",
+            self.home / "exec" / "tasks",
+            self.logs,
+            self.venvs,
+            self.run,
+            *(self.run / name for name in names),
+        )

@@ -1,0 +1,152 @@
+"""What keiji needs of an operating system, and the values it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from keiji.schedule import Schedule
+    from keiji.task import Task
+
+
+@dataclass(frozen=True)
+class Timer:
+    """What the manager knows of a task's timer: is it waiting, and until when."""
+
+    is_active: bool = False
+    next_elapse: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the manager knows of a task's last run.
+
+    `run` is its id, or empty when the manager never started one; `result` is the manager's word
+    (systemd: ``success``, ``exit-code``, ``signal``, ``timeout``, ``resources``, …); `status` is an
+    exit status, or a signal's number when `by_signal`.
+    """
+
+    is_active: bool = False
+    run: str = ""
+    result: str = "success"
+    by_signal: bool = False
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a log: when, how loud (INFO or ERROR), what, and where to read on from."""
+
+    at: datetime
+    level: str
+    message: str
+    cursor: str = ""
+
+
+class Host(Protocol):
+    """An operating system's manager. Slugs name tasks; every method may raise `HostFailed`."""
+
+    name: str
+
+    def boot(self) -> str:
+        """Which boot of the machine this is."""
+
+    # translating
+    def check(self, schedule: Schedule) -> None:
+        """Raise `UnsupportedHere` when the system cannot do what the schedule asks."""
+
+    def firing(self, schedule: Schedule, slug: str) -> dict[str, Any]:
+        """The constants that the runner needs to know about this task's firings."""
+
+    def render(self, task: Task, command: list[str]) -> dict[Path, str]:
+        """The task's unit files: path → text. `task.schedule` names its zone."""
+
+    def log_path(self, slug: str) -> str:
+        """Where the task's log is, as the record prints it."""
+
+    # unit files
+    def unit_files(self, slug: str) -> list[Path]:
+        """Where the task's unit files lie when they are installed."""
+
+    def is_installed(self, slug: str) -> bool: ...
+
+    def installed(self) -> list[str]:
+        """The slugs of all installed tasks."""
+
+    def is_enabled(self, slug: str) -> bool: ...
+
+    def set_enabled(self, slug: str, enabled: bool) -> None:
+        """Say whether the task is armed when the system starts; survives reboots."""
+
+    def reload(self) -> None:
+        """Have the manager read changed unit files."""
+
+    # arming
+    def arm(self, slugs: Iterable[str]) -> None:
+        """Have the manager wait for the tasks' next times; nothing fires at once because of it.
+
+        Raises `HostFailed` when a timer does not come to wait for a time.
+        """
+
+    def disarm(self, slugs: Iterable[str]) -> None: ...
+
+    def timers(self, slugs: Iterable[str]) -> dict[str, Timer]: ...
+
+    def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
+        """The next `n` times at which the manager will start the task once it is armed."""
+
+    def forget_failure(self, slug: str) -> None:
+        """Have the manager forget that the task's last run failed."""
+
+    def forget(self, slug: str) -> None:
+        """Remove what the manager remembers of a deleted task."""
+
+    # runs
+    def start_run(self, slug: str) -> str:
+        """Start one run now without waiting for its end; its id."""
+
+    def stop_run(self, slug: str) -> None:
+        """End the run in progress and wait until it is gone."""
+
+    def ending(self, slug: str) -> Ending: ...
+
+    def failed(self) -> list[str]:
+        """The slugs whose last run failed in the manager's eyes."""
+
+    # the system
+    def install_system(self) -> list[str]:
+        """Write keiji's own units; says what changed."""
+
+    def remove_system(self) -> None: ...
+
+    def start_system(self) -> None: ...
+
+    def stop_system(self) -> None: ...
+
+    def is_started(self) -> bool: ...
+
+    def advice(self) -> list[str]:
+        """Notes about this machine that keep tasks from running, each with its remedy."""
+
+    # logs
+    def log(self, slug: str, level: str, message: str) -> None:
+        """Write one of keiji's own lines into the task's log."""
+
+    def task_log(self, slug: str, lines: int | None, run: str | None = None) -> list[LogLine]:
+        """The last `lines` lines (None: all), of one run when `run` is given."""
+
+    def run_log_after(self, run: str, cursor: str) -> list[LogLine]:
+        """The lines of a run that came after `cursor` (empty: from its beginning)."""
+
+    def follow_task_log(self, slug: str, lines: int, run: str | None = None) -> Iterator[LogLine]: ...
+
+    def system_log(self, part: str, lines: int | None) -> list[LogLine]: ...
+
+    def follow_system_log(self, part: str, lines: int) -> Iterator[LogLine]: ...
+
+
+Rendered = Mapping[Path, str]

@@ -1,0 +1,30 @@
+"""The one place that asks which system this is: which host, which transport."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from keiji.errors import UnsupportedHere
+
+if TYPE_CHECKING:
+    from keiji.folders import Folders
+    from keiji.host import Host
+
+
+def host_name() -> str:
+    """``linux`` or ``macos``; ``KEIJI_HOST`` says which to act as."""
+    name = os.environ.get("KEIJI_HOST") or ("macos" if sys.platform == "darwin" else "linux")
+    if name not in ("linux", "macos"):
+        raise UnsupportedHere(f"KEIJI_HOST={name}: linux or macos is allowed")
+    return name
+
+
+def host(folders: Folders) -> Host:
+    """The manager of this machine; raises `UnsupportedHere` where there is none yet."""
+    if host_name() == "linux":
+        from keiji.systemd.manager import SystemdHost
+
+        return SystemdHost(folders)
+    raise UnsupportedHere("launchd is not supported yet: this version of keiji runs on Linux with systemd")

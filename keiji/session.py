@@ -1,0 +1,54 @@
+"""The collaborators of a command: the two folders, the settings, the host, the database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keiji import output, platforms, settings
+from keiji.errors import NotInitialised
+from keiji.folders import Folders
+from keiji.host import Host
+from keiji.settings import Settings
+
+if TYPE_CHECKING:
+    from keiji.directives import Directive, Reply
+    from keiji.store import Store
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a command works with. The database is opened only by those that need it."""
+
+    folders: Folders
+    settings: Settings
+    host: Host
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The database, migrated if keiji is newer than it; raises `StoreUnavailable`."""
+        from keiji.store import open_store
+
+        with open_store(self.settings) as store:
+            yield store
+
+    def send(self, directive: Directive) -> Reply:
+        """Have a directive carried out; raises what the dispatcher raises."""
+        from keiji.directives import Dispatcher
+        from keiji.store import open_store
+
+        return Dispatcher(self.folders, self.host, lambda: open_store(self.settings)).send(directive)
+
+
+def load() -> Session:
+    """The session of this person; raises `NotInitialised` before `keiji init`, `InvalidSettings`."""
+    folders = Folders.of(os.environ)
+    if not folders.run.is_dir() or not folders.workspace.is_dir():
+        raise NotInitialised(f"there is no keiji in {folders.home} yet: run `keiji init` first")
+    read, warnings = settings.load(folders)
+    for warning in warnings:
+        output.note(warning)
+    return Session(folders, read, platforms.host(folders))

@@ -1,0 +1,92 @@
+"""From a `Task` to the text of its service and timer, and keiji's own units."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from keiji import rendering
+from keiji.folders import Folders
+from keiji.systemd import calendar, escape
+from keiji.task import Task
+
+TARGET = "keiji.target"
+HOUSEKEEPING = "io.keiji.housekeeping.timer"
+STARTUP = "io.keiji.startup.service"
+_OWN = (
+    TARGET,
+    HOUSEKEEPING,
+    STARTUP,
+    "io.keiji.housekeeping.service",
+    "io.keiji.failed@.service",
+)
+
+
+def unit_folder() -> Path:
+    """Where this person's units lie (systemd.unit(5))."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "systemd" / "user"
+
+
+def stamp_folder() -> Path:
+    """Where the manager keeps when a persistent timer last fired."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "systemd" / "timers"
+
+
+def service(slug: str) -> str:
+    return f"keiji-{slug}.service"
+
+
+def timer(slug: str) -> str:
+    return f"keiji-{slug}.timer"
+
+
+def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, str]:
+    """The task's two units: file name → text. The schedule must name its zone already."""
+    plan = calendar.plan(task.schedule, task.slug, datetime.now(timezone.utc))
+    firing = calendar.firing(task.schedule, task.slug)
+    if plan.windows:
+        windows = ",".join(f"{first}-{last}" for first, last in plan.windows)
+        command = [*command, "--extras", windows]
+    values = {
+        "task": task,
+        "schedule": str(task.schedule),
+        "plan": plan,
+        "tzdata": calendar.tzdata_version(),
+        "held": folders.held(task.slug),
+        "running": folders.running(task.slug),
+        "command": command,
+        "limit": firing.limit,
+        "memory": task.schedule.policy.memory,
+        "cpu": task.schedule.policy.cpu,
+    }
+    return {
+        service(task.slug): _render("task.service.j2", **values),
+        timer(task.slug): _render("task.timer.j2", **values),
+    }
+
+
+def render_own(folders: Folders) -> dict[str, str]:
+    """keiji's own units: file name → text.
+
+    A service that the manager starts has not the command's environment, so the two folders are
+    written into it.
+    """
+    values = {
+        "environment": [f"KEIJI_HOME={folders.home}", f"KEIJI_WORKSPACE={folders.workspace}"],
+        "python": [sys.executable],
+        "run": str(folders.run),
+    }
+    templates = rendering.templates("units")
+    return {
+        name: _render(f"{name}.j2", **values) if (templates / f"{name}.j2").exists() else _render(name)
+        for name in _OWN
+    }
+
+
+def _render(name: str, **values: object) -> str:
+    rendering.environment("units").filters.update(escape.FILTERS)
+    return rendering.render("units", name, **values)

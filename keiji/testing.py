@@ -1,0 +1,174 @@
+"""The host in memory: keeps what a manager would, for tests that need no real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from keiji.errors import HostFailed
+from keiji.folders import Folders
+from keiji.host import Ending, LogLine, Timer
+from keiji.schedule import Schedule
+from keiji.task import Task
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+class MemoryHost:
+    """A `Host` whose timers never elapse; runs are begun and ended by the test.
+
+    `faults` maps a method's name to an error that its next call raises, once.
+    `begin` is called by `start_run` with slug and run id, as a runner would begin.
+    """
+
+    name = "memory"
+
+    def __init__(self, folders: Folders, begin: Callable[[str, str], None] | None = None) -> None:
+        self.folders = folders
+        self.begin = begin or (lambda slug, run: None)
+        self.units: dict[str, bool] = {}  # installed slug → enabled
+        self.armed: set[str] = set()
+        self.endings: dict[str, Ending] = {}
+        self.logged: list[tuple[str, str, str]] = []
+        self.faults: dict[str, Exception] = {}
+        self.reloads = 0
+        self.system: bool | None = None  # None: keiji's own units are not installed
+        self._runs = 0
+
+    def boot(self) -> str:
+        return "boot-1"
+
+    def check(self, schedule: Schedule) -> None:
+        self._fault("check")
+
+    def firing(self, schedule: Schedule, slug: str) -> dict[str, Any]:
+        return {"HOST": self.name, "GUARD": "", "PERIOD": 0.0, "PHASE": 0.0, "CATCH_UP": False} | {
+            "GRACE": 60.0,
+            "LIMIT": 0.0,
+        }
+
+    def render(self, task: Task, command: list[str]) -> dict[Path, str]:
+        self._fault("render")
+        return {path: f"{task.name} {task.schedule} {command}\n" for path in self.unit_files(task.slug)}
+
+    def log_path(self, slug: str) -> str:
+        return f"memory:{slug}"
+
+    def unit_files(self, slug: str) -> list[Path]:
+        return [self.folders.home / "units" / slug]
+
+    def is_installed(self, slug: str) -> bool:
+        return self.unit_files(slug)[0].exists()
+
+    def installed(self) -> list[str]:
+        folder = self.folders.home / "units"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def is_enabled(self, slug: str) -> bool:
+        return self.units.get(slug, False)
+
+    def set_enabled(self, slug: str, enabled: bool) -> None:
+        self._fault("set_enabled")
+        self.units[slug] = enabled
+
+    def reload(self) -> None:
+        self._fault("reload")
+        self.reloads += 1
+
+    def arm(self, slugs: Iterable[str]) -> None:
+        self._fault("arm")
+        for slug in slugs:
+            if not self.folders.held(slug).exists():
+                self.armed.add(slug)
+
+    def disarm(self, slugs: Iterable[str]) -> None:
+        self._fault("disarm")
+        self.armed -= set(slugs)
+
+    def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
+        return {slug: Timer(slug in self.armed, NOON if slug in self.armed else None) for slug in slugs}
+
+    def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
+        return schedule.next_times(after, n, phase=timedelta(0))
+
+    def forget_failure(self, slug: str) -> None:
+        ending = self.endings.get(slug)
+        if ending and not ending.is_active:
+            self.endings[slug] = Ending(run=ending.run)
+
+    def forget(self, slug: str) -> None:
+        self.endings.pop(slug, None)
+        self.units.pop(slug, None)
+
+    def start_run(self, slug: str) -> str:
+        self._fault("start_run")
+        self._runs += 1
+        run = f"{self._runs:032x}"
+        self.endings[slug] = Ending(is_active=True, run=run)
+        self.folders.requested(slug).unlink(missing_ok=True)
+        self.begin(slug, run)
+        return run
+
+    def stop_run(self, slug: str) -> None:
+        self._fault("stop_run")
+        ending = self.endings.get(slug, Ending())
+        self.endings[slug] = Ending(run=ending.run, result="timeout", by_signal=True, status=9)
+
+    def ending(self, slug: str) -> Ending:
+        return self.endings.get(slug, Ending())
+
+    def failed(self) -> list[str]:
+        return [slug for slug, ending in self.endings.items() if ending.result != "success"]
+
+    def install_system(self) -> list[str]:
+        if self.system is None:
+            self.system = False
+            return ["memory.target"]
+        return []
+
+    def remove_system(self) -> None:
+        self.system = None
+
+    def start_system(self) -> None:
+        self.system = True
+        self.arm([slug for slug, enabled in self.units.items() if enabled])
+
+    def stop_system(self) -> None:
+        self.system = False
+        self.armed.clear()
+
+    def is_started(self) -> bool:
+        return bool(self.system)
+
+    def advice(self) -> list[str]:
+        return []
+
+    def log(self, slug: str, level: str, message: str) -> None:
+        self.logged.append((slug, level, message))
+
+    def task_log(self, slug: str, lines: int | None, run: str | None = None) -> list[LogLine]:
+        return [LogLine(NOON, level, message) for who, level, message in self.logged if who == slug]
+
+    def run_log_after(self, run: str, cursor: str) -> list[LogLine]:
+        return []
+
+    def follow_task_log(self, slug: str, lines: int, run: str | None = None) -> Iterator[LogLine]:
+        return iter(self.task_log(slug, lines, run))
+
+    def system_log(self, part: str, lines: int | None) -> list[LogLine]:
+        return [LogLine(NOON, level, message) for _, level, message in self.logged]
+
+    def follow_system_log(self, part: str, lines: int) -> Iterator[LogLine]:
+        return iter(self.system_log(part, lines))
+
+    def _fault(self, method: str) -> None:
+        error = self.faults.pop(method, None)
+        if error:
+            raise error
+
+
+def broken(reason: str = "the manager does not answer") -> HostFailed:
+    """A fault to put into `MemoryHost.faults`."""
+    return HostFailed(reason)
