@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from keiji.frozen import Value
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -105,7 +103,7 @@ class Cron(Value):
 
     @property
     def minutes_of_day(self) -> tuple[int, ...]:
-        return _product(self.hours, self.minutes)
+        return tuple(hour * 60 + minute for hour in self.hours for minute in self.minutes)
 
     def falls_on(self, day: int, weekday: int, month_length: int) -> bool:
         """Whether it is due on that `day` of one of its months."""
@@ -127,7 +125,3 @@ class Boot(Value):
     def __str__(self) -> str:
         return "boot"
 
-
-@lru_cache(maxsize=64)
-def _product(hours: tuple[int, ...], minutes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(hour * 60 + minute for hour in hours for minute in minutes)

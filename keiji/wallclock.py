@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
 from itertools import islice
 
 from keiji.errors import InvalidSchedule
@@ -31,6 +30,8 @@ _LOOKBACK = 2 * DAY
 # The rarest dates are 40 years apart: 29 February on a given weekday, across 2100.
 _HORIZON = 41 * 366 * DAY
 _CHUNK = 64 * DAY
+# `functools.lru_cache` costs more to import than all of this.
+_known: dict[tuple[str | None, int], tuple[tuple[int, int, int], ...]] = {}
 
 
 def zone_named(name: str) -> tzinfo:
@@ -96,6 +97,18 @@ def transitions(
 
 
 def _due(form: WallClock | Cron, zone: tzinfo, after: int, until: int) -> Iterator[int]:
+    """Due instants in (after, until], ascending: month by month, so that a rare date costs little."""
+    until = min(until, _END)
+    while after < until:
+        today = date.fromordinal(after // DAY + _FIRST_DAY)
+        end = min(_first_of(today.year * 12 + today.month) * DAY, until)
+        # No wall clock is two days from UTC.
+        if any(True for _ in _days(form, after // DAY - 2, end // DAY + 2)):
+            yield from _due_within(form, zone, after, end)
+        after = end
+
+
+def _due_within(form: WallClock | Cron, zone: tzinfo, after: int, until: int) -> Iterator[int]:
     """Due instants in (after, until], ascending.
 
     A fixed time is due when the clock first reads it or has jumped past it: `reached` is the furthest that
@@ -103,23 +116,23 @@ def _due(form: WallClock | Cron, zone: tzinfo, after: int, until: int) -> Iterat
     """
     reached = None
     latest = after
-    for start, end, offset in _stretches(zone, after - _LOOKBACK, min(until, _END) + 1):
+    minutes = form.minutes_of_day
+    for start, end, offset in _stretches(zone, after - _LOOKBACK, until + 1):
         wall = start + offset if form.wildcard or reached is None else reached
         reached = end + offset if reached is None else max(reached, end + offset)
         if end <= after:
             continue
         if start <= after:
             wall = max(wall, after + offset + 1)
-        for wall_time in _wall_times(form, wall, end + offset):
+        for wall_time in _wall_times(form, minutes, wall, end + offset):
             instant = max(start, wall_time - offset)
             if instant > latest:  # several times in a gap are due once
                 latest = instant
                 yield instant
 
 
-def _wall_times(form: WallClock | Cron, start: int, end: int) -> Iterator[int]:
+def _wall_times(form: WallClock | Cron, minutes: tuple[int, ...], start: int, end: int) -> Iterator[int]:
     """The wall times in [start, end) that the form names."""
-    minutes = form.minutes_of_day
     for day in _days(form, start // DAY, end // DAY):
         midnight = day * DAY
         for index in range(bisect_left(minutes, (start - midnight + 59) // 60), len(minutes)):
@@ -159,19 +172,24 @@ def _changes(zone: tzinfo, start: int, end: int) -> Iterator[tuple[int, int, int
     """(instant, offset before, offset after) for each change of the UTC offset in [start, end)."""
     if isinstance(zone, timezone):
         return
-    can_hash = getattr(type(zone), "__hash__", None)  # dateutil's local zone cannot
-    look = _changes_in if can_hash else _changes_in.__wrapped__
     for chunk in range(start // _CHUNK, (end - 1) // _CHUNK + 1):
-        for change in look(zone, chunk):
+        for change in _changes_in(zone, chunk):
             if start <= change[0] < end:
                 yield change
 
 
-@lru_cache(maxsize=4096)
 def _changes_in(zone: tzinfo, chunk: int) -> tuple[tuple[int, int, int], ...]:
-    """The changes in one chunk of time. `zoneinfo` has no way to ask for them, so it is probed daily."""
-    found = []
-    begin = chunk * _CHUNK
+    """The changes in one chunk of time, remembered for zones that have a name."""
+    key = (getattr(zone, "key", None), chunk)
+    if key not in _known or key[0] is None:
+        if len(_known) > 4096:
+            _known.clear()
+        _known[key] = tuple(_probe(zone, chunk * _CHUNK))
+    return _known[key]
+
+
+def _probe(zone: tzinfo, begin: int) -> Iterator[tuple[int, int, int]]:
+    """The changes in the chunk that begins there. `zoneinfo` cannot be asked for them: it is tried daily."""
     before = _offset(zone, begin - 1)
     for start in range(begin - 1, begin + _CHUNK - 1, DAY):
         low, high = start, start + DAY
@@ -180,9 +198,8 @@ def _changes_in(zone: tzinfo, chunk: int) -> tuple[tuple[int, int, int], ...]:
                 middle = (low + high) // 2
                 low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
             after = _offset(zone, high)
-            found.append((high, before, after))
+            yield high, before, after
             low, high, before = high, start + DAY, after
-    return tuple(found)
 
 
 def _offset(zone: tzinfo, instant: int) -> int:
