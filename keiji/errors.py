@@ -44,6 +44,10 @@ class NoSuchTask(KeijiError):
     """There is no such task."""
 
 
+class NoSuchRun(KeijiError):
+    """There is no such run, or more than one."""
+
+
 class TaskExists(KeijiError):
     """A task of that name exists already; `--force` replaces its files."""
 
