@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -41,12 +40,15 @@ def fork(person: Person) -> None:
     """Starts the keeper and returns when the manager is up; raises `NotUp`."""
     reader, writer = os.pipe()
     if os.fork() == 0:
-        os.close(reader)
-        os.setsid()
-        with os.fdopen(writer, "w") as answer:
+        try:
+            os.close(reader)
+            os.setsid()
             kept = Keeper(person)
-            answer.write(kept.try_to(kept.start))
-        kept.serve()
+            with os.fdopen(writer, "w") as answer:
+                answer.write(kept.try_to(kept.start))
+            kept.serve()
+        finally:
+            os._exit(1)  # never on into the caller's part
     os.close(writer)
     with os.fdopen(reader) as answer:
         failure = answer.read()
@@ -80,13 +82,15 @@ class Keeper:
         try:
             act()
         except (OSError, subprocess.SubprocessError, NotUp) as failure:
-            last = subprocess.run(["journalctl", "-qn20", "--no-pager"], capture_output=True, text=True, check=False)
+            command = ["journalctl", "-qn20", "--no-pager"]
+            last = subprocess.run(command, capture_output=True, text=True, check=False)
             return f"{failure}\n{last.stdout}"
         return ""
 
     def restart(self, how: str) -> None:
-        """`login`: out and in again; `reboot`: orderly, with another boot_id; `power-cut`: without a warning."""
-        assert self.manager and self.journald
+        """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: without warning."""
+        assert self.manager
+        assert self.journald
         if how == "power-cut":
             kill_all(self.person.manager)
         else:
@@ -150,10 +154,10 @@ def kill_all(cgroup: Path) -> None:
     kill = cgroup / "cgroup.kill"
     if kill.exists():  # Linux 5.14
         kill.write_text("1")
-    while processes := [int(pid) for file in cgroup.rglob("cgroup.procs") for pid in file.read_text().split()]:
-        for pid in processes:
+    while pids := [pid for file in cgroup.rglob("cgroup.procs") for pid in file.read_text().split()]:
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(pid), signal.SIGKILL)
         time.sleep(0.01)
 
 

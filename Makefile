@@ -1,0 +1,41 @@
+# What everybody runs. Nothing here touches your own units, your user manager or your home.
+PYTHON := .venv/bin/python
+MANAGER := tests/harness/user-manager
+
+.PHONY: help setup demo test test-matrix lint bench acceptance clean
+
+help:
+	@echo "make setup        install what is missing, make .venv with keiji in it"
+	@echo "make demo         the main job under a real user manager: three firings, logs, history, status"
+	@echo "make test         all tests; ARGS='-k latch' hands options to pytest"
+	@echo "make test-matrix  all tests on the oldest and newest Python and libraries"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        what a firing costs, side by side with its floor"
+	@echo "make clean        remove what these targets made"
+
+setup:
+	@packaging/setup
+
+demo: setup
+	@$(MANAGER) tests/harness/demo
+
+test: setup
+	$(MANAGER) $(PYTHON) -m pytest $(ARGS)
+
+test-matrix: setup
+	$(PYTHON) tests/harness/matrix.py $(ARGS)
+
+lint: setup
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+bench: setup
+	@$(MANAGER) tests/harness/bench
+
+acceptance:
+	@echo "make acceptance: there is no .deb to accept yet" >&2; exit 1
+
+clean:
+	rm -rf .venv .venvs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

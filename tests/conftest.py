@@ -1,0 +1,21 @@
+"""No test touches the person's home, workspace or user manager."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Home, both of keiji's folders and the run-time folder are new and empty, and no bus answers."""
+    base = tmp_path_factory.mktemp("elsewhere")
+    for name in ("HOME", "XDG_RUNTIME_DIR"):
+        (base / name).mkdir(mode=0o700)
+        monkeypatch.setenv(name, str(base / name))
+    monkeypatch.setenv("KEIJI_WORKSPACE", str(base / "HOME" / "keiji"))
+    monkeypatch.setenv("KEIJI_HOME", str(base / "HOME" / ".keiji"))
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={base}/no-bus")
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    for name in ("KEIJI_HOST", "KEIJI_BUS"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,124 @@
+"""Runs the suite on the oldest and the newest Python of this machine, with the oldest and newest libraries.
+
+Each combination gets a virtual environment under `.venvs/`, without the system's packages: what needs
+the system's gi is tested by `make test`. Arguments go to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import requires
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OLDEST_LIBRARIES = ROOT / "tests" / "constraints-oldest.txt"
+KNOWN = [(3, 10), (3, 11), (3, 12), (3, 13), (3, 14)]
+# What they have to be able to do; a pyenv shim without its version fails here.
+PROBE = (
+    "import ensurepip, sqlite3, ssl, sys, sysconfig, venv;"
+    "sys.exit(sys.implementation.name != 'cpython' or sys.version_info.releaselevel != 'final'"
+    " or bool(sysconfig.get_config_var('Py_GIL_DISABLED')) or print(*sys.version_info[:3]))"
+)
+NOT_HERE = {"mypy", "psycopg2", "pygobject", "ruff"}  # tools, and what needs a compiler
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A Python with the oldest or the newest libraries."""
+
+    python: Path
+    version: tuple[int, ...]
+    oldest: bool
+
+    def __str__(self) -> str:
+        age = "oldest" if self.oldest else "newest"
+        return f"Python {dotted(self.version)} with the {age} libraries"
+
+    @property
+    def venv(self) -> Path:
+        return ROOT / ".venvs" / f"{dotted(self.version)}-{'oldest' if self.oldest else 'newest'}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns 0 when every combination passed."""
+    pythons = found()
+    lowest, highest = min(pythons), max(pythons)
+    wanted = [Combination(pythons[lowest], lowest, True), Combination(pythons[highest], highest, False)]
+    if lowest != highest:
+        wanted.insert(1, Combination(pythons[lowest], lowest, False))
+    results = {combination: run(combination, arguments) for combination in wanted}
+
+    missing = [f"{major}.{minor}" for major, minor in KNOWN if (major, minor) not in {v[:2] for v in pythons}]
+    print("\nmatrix: Pythons of this machine:", ", ".join(map(dotted, sorted(pythons))))
+    if missing:
+        print("matrix: not on this machine, so not tested: Python", ", ".join(missing))
+    for combination, passed in results.items():
+        print(f"matrix: {combination}: {'passed' if passed else 'FAILED'}")
+    return 0 if all(results.values()) else 1
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def found() -> dict[tuple[int, ...], Path]:
+    """The machine's Pythons from 3.10 on: version → interpreter, the newest patch of each."""
+    newest: dict[tuple[int, ...], tuple[tuple[int, ...], Path]] = {}
+    for python in dict.fromkeys(candidates()):
+        probe = subprocess.run([python, "-I", "-c", PROBE], capture_output=True, text=True, check=False)
+        version = tuple(map(int, probe.stdout.split())) if probe.returncode == 0 else ()
+        if version >= KNOWN[0] and version > newest.get(version[:2], ((), python))[0]:
+            newest[version[:2]] = version, python
+    return dict(newest.values())
+
+
+def candidates() -> Iterator[Path]:
+    """Interpreters on PATH, of pyenv and of uv."""
+    home = Path.home()
+    pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))
+    folders = [Path(folder) for folder in os.get_exec_path() if ".venv" not in folder]
+    folders += [Path("/usr/local/bin"), Path("/usr/bin")]
+    folders += [*pyenv.glob("versions/*/bin"), *(home / ".local/share/uv/python").glob("*/bin")]
+    for folder in folders:
+        yield from (file for file in folder.glob("python3.*") if re.fullmatch(r"python3\.\d+", file.name))
+
+
+def run(combination: Combination, arguments: Sequence[str]) -> bool:
+    """Makes the combination's environment when it is not there, and runs the suite in it."""
+    print(f"\nmatrix: {combination}", flush=True)
+    python = combination.venv / "bin" / "python"
+    ready = combination.venv / ".ready"
+    newest = max(file.stat().st_mtime for file in (ROOT / "pyproject.toml", OLDEST_LIBRARIES))
+    if not (ready.exists() and ready.stat().st_mtime > newest):
+        install(combination, python)
+        ready.touch()
+    command = [ROOT / "tests" / "harness" / "user-manager", python, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def install(combination: Combination, python: Path) -> None:
+    """keiji without its dependencies, then those that are wanted here."""
+    shutil.rmtree(combination.venv, ignore_errors=True)
+    subprocess.run([combination.python, "-m", "venv", combination.venv], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    constraints = ["--constraint", OLDEST_LIBRARIES] if combination.oldest else []
+    # peewee's SQLite extensions would need a compiler, and keiji does not use them
+    environment = {**os.environ, "NO_SQLITE": "1"}
+    subprocess.run([*pip, *constraints, *libraries()], env=environment, check=True)
+    subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
+
+
+def libraries() -> list[str]:
+    """keiji's requirements and the suite's, as pyproject.toml has them."""
+    lines = [line.partition(";")[0].strip() for line in requires("keiji") or []]
+    return [line for line in lines if re.split(r"\W", line.lower())[0] not in NOT_HERE]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""System tests: the program itself, against a real user manager, journal and session bus."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+HERE = Path(__file__).parent
+OURS = ("keiji*", "io.keiji*")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "KEIJI_TEST_MANAGER" not in os.environ:
+        pytest.fail(
+            "needs a private user manager: `make test`, or tests/harness/user-manager in front of pytest",
+            pytrace=False,
+        )
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harness has moved home already; no test may inherit keiji's folders."""
+    for name in ("KEIJI_HOME", "KEIJI_WORKSPACE", "KEIJI_HOST", "KEIJI_BUS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@dataclass(frozen=True)
+class Keiji:
+    """The program, in a workspace of its own: `keiji("task", "list")` runs it and checks its exit status."""
+
+    workspace: Path
+    home: Path
+    environment: dict[str, str]
+
+    def __call__(
+        self, *arguments: str, status: int = 0, stdin: str = "", timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Returns what was printed; fails the test when the exit status is another than `status`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "keiji", *arguments],
+            env=self.environment,
+            cwd=self.home.parent,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode != status:
+            command = " ".join(("keiji", *arguments))
+            pytest.fail(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
+        return done
+
+    def write_task(self, name: str, function: str, schedule: str, description: str = "a test's") -> Path:
+        """Creates a task whose two files hold these lines; returns its folder.
+
+        `schedule` is the expression only, such as ``Schedule().run().every(1).seconds()``.
+        """
+        self("task", "create", name, "--desc", description)
+        folder = self.workspace / "tasks" / name.lower().replace(" ", "-")
+        (folder / "function.py").write_text(function)
+        (folder / "schedule.py").write_text(
+            f"from keiji import Schedule\n\n\ndef schedule():\n    return {schedule}\n"
+        )
+        return folder
+
+
+@pytest.fixture
+def keiji(tmp_path: Path) -> Iterator[Keiji]:
+    """The program with empty folders; its units are gone from the manager after the test."""
+    folders = {"KEIJI_WORKSPACE": tmp_path / "keiji", "KEIJI_HOME": tmp_path / ".keiji"}
+    yield Keiji(*folders.values(), {**os.environ, **{name: str(folder) for name, folder in folders.items()}})
+    sweep()
+
+
+def sweep() -> None:
+    """Stops keiji's units and removes their files, stamps and links."""
+    for verb in ("kill --signal=KILL", "stop", "reset-failed"):
+        subprocess.run(["systemctl", "--user", *verb.split(), *OURS], capture_output=True, check=False)
+    for folder in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        for part in ("systemd", "dbus-1"):
+            shutil.rmtree(Path(os.environ[folder], part), ignore_errors=True)
+    shutil.rmtree(Path(os.environ["XDG_RUNTIME_DIR"], "systemd", "user"), ignore_errors=True)
+    subprocess.run(["systemctl", "--user", "daemon-reload"], check=True)
+
+
+@pytest.fixture
+def systemctl() -> Callable[..., str]:
+    """`systemctl --user` with these arguments; returns what it printed, whatever its exit status."""
+
+    def ask(*arguments: str) -> str:
+        command = ["systemctl", "--user", "--no-pager", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    return ask
+
+
+@pytest.fixture
+def restart_manager() -> Callable[..., None]:
+    """A logout and login; with ``"--new-boot"`` a reboot, with ``"--power-cut"`` one without a warning."""
+
+    def restart(*how: str) -> None:
+        subprocess.run(["manager-restart", *how], check=True, timeout=120)
+
+    return restart
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., object]:
+    """`wait_for(condition, what)`: looks until the condition is true and returns its value."""
+
+    def wait(condition: Callable[[], T], what: str, timeout: float = 60) -> T:
+        give_up = time.monotonic() + timeout
+        while True:
+            if value := condition():
+                return value
+            if time.monotonic() > give_up:
+                pytest.fail(f"waited {timeout:g} s in vain for {what}", pytrace=False)
+            time.sleep(0.02)
+
+    return wait
