@@ -88,7 +88,7 @@ class Keeper:
         return ""
 
     def restart(self, how: str) -> None:
-        """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: without warning."""
+        """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: unannounced."""
         assert self.manager
         assert self.journald
         if how == "power-cut":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
+import markupsafe
 import pytest
 
 from keiji import rendering
@@ -16,7 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of templates that stands in for the project's."""
     monkeypatch.setattr(rendering, "templates", lambda wing: tmp_path)
     rendering._environment.cache_clear()
@@ -73,3 +77,38 @@ def test_jinja_is_not_imported_before_something_is_rendered() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds keiji's wheel, and the libraries of this one."""
+    base = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", base, CHECKOUT], check=True)
+    (wheel,) = base.glob("keiji-*.whl")
+    venv.create(base / "venv", symlinks=True)
+    python = base / "venv" / "bin" / "python"
+    folder = subprocess.check_output(
+        [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
+    )
+    # pip of this environment serves the new one, which so needs no network
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder.strip(), wheel], check=True)
+    libraries = {str(Path(module.__file__).parents[1]) for module in (jinja2, markupsafe)}
+    Path(folder.strip(), "libraries.pth").write_text("\n".join(libraries))
+    return python
+
+
+def test_a_wheel_carries_every_template_and_renders_from_there(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import json, keiji; from keiji import rendering;"
+        "print(json.dumps([keiji.__file__, {wing: sorted(path.name for path in rendering.templates(wing).iterdir())"
+        " for wing in ('units', 'launchd')}, rendering.render('units', 'keiji.target')]))"
+    )
+    answer = subprocess.check_output([installed, "-c", code], cwd=tmp_path, text=True)
+    package, names, target = json.loads(answer)
+
+    assert Path(package).is_relative_to(installed.parents[1])
+    assert names == {
+        wing: sorted(path.name for path in (CHECKOUT / wing).iterdir()) for wing in ("units", "launchd")
+    }
+    assert target == (CHECKOUT / "units" / "keiji.target").read_text()
