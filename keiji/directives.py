@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keiji import files, ledger, verdict
+from keiji import files, latches, ledger, running, verdict
 from keiji.errors import KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
 from keiji.folders import Folders
 from keiji.host import Host
@@ -73,14 +73,14 @@ class Dispatcher:
     # -- the verbs; each holds the task's lock ----------------------------------------------
 
     def _run(self, slug: str) -> Reply:
-        if ledger.latch(self.folders, slug):
+        if latches.latch(self.folders, slug):
             raise TaskHeld(
                 f"task {slug!r} is held after a failure: see `keiji task logs {slug}`, "
                 f"then `keiji task resolve {slug}`"
             )
-        running = ledger.running_entry(self.folders, slug)
-        if running:
-            raise TaskBusy(f"a run of task {slug!r} is in progress ({running.id})")
+        entry = running.running_entry(self.folders, slug)
+        if entry:
+            raise TaskBusy(f"a run of task {slug!r} is in progress ({entry.id})")
         marker = self.folders.requested(slug)
         files.write(marker, "")
         try:
@@ -175,19 +175,19 @@ class Dispatcher:
 
     def _end_run(self, slug: str) -> str:
         """End the run in progress on purpose; its id, or empty when nothing ran."""
-        running = ledger.running_entry(self.folders, slug)
+        entry = running.running_entry(self.folders, slug)
         ending = self.host.ending(slug)
         self.folders.requested(slug).unlink(missing_ok=True)
-        if not running and not ending.is_active:
+        if not entry and not ending.is_active:
             return ""
-        run = running.id if running else ending.run
+        run = entry.id if entry else ending.run
         with self._intent(slug, run):
             self.host.stop_run(slug)
-            late = ledger.running_entry(self.folders, slug)
+            late = running.running_entry(self.folders, slug)
             if late:  # it ignored SIGTERM and could not speak any more
-                ledger.end_run(self.folders, slug, late.id, Result.STOPPED)
-            elif not running and run and not (self.folders.done / run).exists():
-                ledger.write_unborn(self.folders, slug, run, Result.STOPPED, "stopped before it began")
+                running.end_run(self.folders, slug, late.id, Result.STOPPED)
+            elif not entry and run and not (self.folders.done / run).exists():
+                running.write_unborn(self.folders, slug, run, Result.STOPPED, "stopped before it began")
         self.host.forget_failure(slug)
         return run
 
@@ -223,4 +223,3 @@ class Dispatcher:
             folders.last(slug),
             folders.running(slug),
         ]
-

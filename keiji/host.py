@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timer:
-    """What the manager knows of a task's timer: is it waiting, and until when."""
+    """What the manager knows of a task's timer: is it waiting, and until when.
+
+    While it `is_firing` (the run that it began goes on) the manager has not reckoned the next time.
+    """
 
     is_active: bool = False
+    is_firing: bool = False
     next_elapse: datetime | None = None
 
 

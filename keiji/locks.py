@@ -39,5 +39,7 @@ def _acquire(descriptor: int, slug: str, patience: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TaskBusy(f"task {slug!r} is being changed by another keiji command; try again") from None
+                raise TaskBusy(
+                    f"task {slug!r} is being changed by another keiji command; try again"
+                ) from None
             time.sleep(_PAUSE)

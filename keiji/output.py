@@ -53,10 +53,12 @@ def moment(time: datetime | None, zone: Any = None) -> str | None:
 
 
 def stretch(length: timedelta) -> str:
-    """A length of time in one or two units: ``0.05s``, ``12s``, ``3min 20s``, ``2h 5min``, ``4d 3h``."""
+    """A length of time in one or two units: ``49ms``, ``2.5s``, ``12s``, ``3min 20s``, ``2h 5min``, ``4d 3h``."""
     seconds = length.total_seconds()
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f}ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.2f}s"
+        return f"{seconds:.1f}s"
     whole = int(seconds)
     for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from keiji import ledger
+from keiji import latches, running
 from keiji.folders import Folders
 from keiji.host import Host, Timer
 from keiji.task import TaskState
@@ -50,14 +50,14 @@ def word(state: TaskState) -> State:
 
 
 def _observe(folders: Folders, host: Host, slug: str, timer: Timer) -> TaskState:
-    running = ledger.running_entry(folders, slug)
-    latch = ledger.latch(folders, slug)
+    entry = running.running_entry(folders, slug)
+    latch = latches.latch(folders, slug)
     return TaskState(
         is_armed=timer.is_active and latch is None,
         is_queued=folders.requested(slug).exists(),
         is_held=latch is not None,
         is_disabled=not host.is_enabled(slug),
-        running=running.id if running else None,
+        running=entry.id if entry else None,
         next_execution=timer.next_elapse if timer.is_active and latch is None else None,
         error=latch.error if latch else "",
     )

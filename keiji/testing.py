@@ -88,7 +88,9 @@ class MemoryHost:
         self.armed -= set(slugs)
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
-        return {slug: Timer(slug in self.armed, NOON if slug in self.armed else None) for slug in slugs}
+        return {
+            slug: Timer(slug in self.armed, False, NOON if slug in self.armed else None) for slug in slugs
+        }
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         return schedule.next_times(after, n, phase=timedelta(0))

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable
 
-from keiji import files, ledger
+from keiji import files, latches, running
 from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.host import Ending, Host
 from keiji.run import Result
 
-POWER_OFF = "cut off: the machine went down while it ran"
 IsRecorded = Callable[[str], bool]
 _HOLDING = (Result.FAILED, Result.TIMED_OUT, Result.KILLED)
 
@@ -29,18 +27,18 @@ def settle(folders: Folders, host: Host, slug: str) -> Result | None:
 
     The caller holds the task's lock.
     """
-    entry = ledger.running_entry(folders, slug)
+    entry = running.running_entry(folders, slug)
     if entry is None:
         return None
     ending = host.ending(slug)
     if ending.is_active and ending.run == entry.id:
         return None
-    if ledger.running_entry(folders, slug) != entry:
+    if running.running_entry(folders, slug) != entry:
         return None  # it spoke for itself between the two looks
     result, status, number, error = _judge(folders, slug, entry.id, ending)
     if result in _HOLDING and holds(folders, slug, entry.build):
         hold(folders, host, slug, entry.id, result, error)
-    ledger.end_run(folders, slug, entry.id, result, status=status, signal=number, error=error)
+    running.end_run(folders, slug, entry.id, result, status=status, signal=number, error=error)
     folders.stopping(slug).unlink(missing_ok=True)
     host.log(slug, "ERROR" if result in _HOLDING else "INFO", f"run {entry.id} {result}: {error}")
     return result
@@ -52,17 +50,17 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
     `is_recorded` tells whether the database has a run of that id. The caller holds the task's lock.
     """
     ending = host.ending(slug)
-    latch = ledger.latch(folders, slug)
+    latch = latches.latch(folders, slug)
     if ending.is_active or ending.result == "success" or (latch and latch.id == ending.run):
         return None
-    run = ending.run or ledger.new_id()
+    run = ending.run or running.new_id()
     if (folders.done / run).exists() or is_recorded(run):
         return None
     error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
     if holds(folders, slug, ""):
         hold(folders, host, slug, run, Result.FAILED, error)
     folders.requested(slug).unlink(missing_ok=True)
-    ledger.write_unborn(folders, slug, run, Result.FAILED, error, _exit_status(ending))
+    running.write_unborn(folders, slug, run, Result.FAILED, error, _exit_status(ending))
     host.log(slug, "ERROR", error)
     return Result.FAILED
 
@@ -70,7 +68,7 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
 def hold(folders: Folders, host: Host, slug: str, run: str, result: Result, error: str) -> None:
     """Latch the task: no further run begins until it is resolved."""
     try:
-        ledger.write_latch(folders, slug, run, result, error)
+        latches.write_latch(folders, slug, run, result, error)
     except OSError as problem:
         # The latch can't be written (disk full): without its timer the task can't fire either.
         host.set_enabled(slug, False)
@@ -86,17 +84,6 @@ def release_timer(folders: Folders, host: Host, slug: str) -> None:
         host.log(slug, "ERROR", f"the timer of a held task could not be stopped: {problem}")
         return
     host.log(slug, "ERROR", f"held: no further run until `keiji task resolve {slug}`")
-
-
-def clear_power_off(folders: Folders, boot: str) -> list[str]:
-    """Record the runs that another boot left behind as killed, without a hold; their tasks' slugs."""
-    cleared = []
-    for entry in ledger.running(folders):
-        if entry.boot != boot and ledger.end_run(
-            folders, entry.task, entry.id, Result.KILLED, signal=None, error=POWER_OFF, ended=time.time()
-        ):
-            cleared.append(entry.task)
-    return cleared
 
 
 def holds(folders: Folders, slug: str, build: str) -> bool:

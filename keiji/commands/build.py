@@ -13,7 +13,7 @@ import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keiji import build as building
 from keiji import environment, files, output
@@ -23,11 +23,21 @@ from keiji.errors import HostFailed, KeijiError
 from keiji.evaluating import Evaluator
 from keiji.host import Rendered
 from keiji.locks import task_lock
+from keiji.schedule import Schedule
 from keiji.session import Session
 from keiji.task import Task, slug_of
 
 if TYPE_CHECKING:
     from keiji.store import Store
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all builds of one command share."""
+
+    environment: environment.Environment
+    evaluator: Evaluator
+    stock: building.Stock
 
 
 @dataclass
@@ -72,14 +82,14 @@ def _build_all(session: Session, slugs: list[str], restart: bool) -> list[KeijiE
     made = environment.ensure(session.folders, _progress)
     with ExitStack() as stack:
         store = stack.enter_context(session.store())
-        evaluator = stack.enter_context(Evaluator(made))
+        tools = Tools(made, stack.enter_context(Evaluator(made)), building.Stock())
         stored = {task.slug: task for task in store.tasks()}
         for number, slug in enumerate(slugs, 1):
             _show(number, len(slugs), slug)
             lock = ExitStack()
             try:
                 lock.enter_context(task_lock(session.folders, slug))
-                changes.append(_one(session, store, evaluator, made, slug, stored.get(slug)))
+                changes.append(_one(session, store, tools, slug, stored.get(slug)))
                 stack.push(lock)
             except KeijiError as problem:
                 lock.close()
@@ -97,23 +107,18 @@ def _build_all(session: Session, slugs: list[str], restart: bool) -> list[KeijiE
     return failures
 
 
-def _one(
-    session: Session,
-    store: Store,
-    evaluator: Evaluator,
-    made: environment.Environment,
-    slug: str,
-    record: Task | None,
-) -> Change:
+def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task | None) -> Change:
     """Build one task up to its record; raises with everything as it was."""
     host, folders = session.host, session.folders
 
-    def firing(schedule: object, slug: str) -> dict[str, object]:
-        located = schedule.in_zone(session.settings.time_zone)  # type: ignore[attr-defined]
+    def firing(schedule: Schedule, slug: str) -> dict[str, Any]:
+        located = schedule.in_zone(session.settings.time_zone)
         host.check(located)
         return host.firing(located, slug)
 
-    built = building.build(folders, session.settings, slug, evaluator, made, firing)
+    built = building.build(
+        folders, session.settings, slug, tools.evaluator, tools.environment, firing, tools.stock
+    )
     task = Task(
         name=built.name,
         description=built.description,
@@ -240,5 +245,3 @@ def _show(number: int, total: int, slug: str) -> None:
     if total > 1 and sys.stderr.isatty():
         end = "\n" if number == total else ""
         print(f"\r\x1b[Kbuilding {number}/{total} {slug}", end=end, file=sys.stderr, flush=True)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keiji import ledger, output, verdict
+from keiji import ledger, output, running, verdict
 from keiji.errors import HostFailed, TaskBusy
 from keiji.locks import task_lock
 from keiji.session import Session
@@ -27,8 +27,8 @@ def deliver(session: Session, store: Store) -> int:
 
 def settle_dead(session: Session) -> None:
     """End the run files of runs that died without a word; one that is being changed is left alone."""
-    for entry in ledger.running(session.folders):
-        if ledger.is_alive(entry):
+    for entry in running.running(session.folders):
+        if running.is_alive(entry):
             continue
         try:
             with task_lock(session.folders, entry.task, patience=0):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from keiji import output, session, verdict
+from keiji import output, running, session, verdict
 from keiji.commands.delivering import deliver
 from keiji.errors import KeijiError
 from keiji.session import Session
@@ -15,8 +15,8 @@ from keiji.session import Session
 
 def startup(current: Session) -> None:
     """Record the runs that the last shutdown cut off, so that their tasks can run again."""
-    for slug in verdict.clear_power_off(current.folders, current.host.boot()):
-        current.host.log(slug, "ERROR", f"a run was {verdict.POWER_OFF}; the task is not held for that")
+    for entry in running.clear_leftovers(current.folders, current.host.boot()):
+        current.host.log(entry.task, "ERROR", f"run {entry.id} was cut off by power-off; the task goes on")
 
 
 def keep_house(current: Session) -> None:

@@ -10,7 +10,7 @@ from keiji.store import open_store
 
 def init(folders: Folders, host: Host) -> None:
     """Make what is not there yet and say what was made; run twice it changes nothing."""
-    made = [str(folder) for folder in folders.made() if not folder.is_dir()]
+    made = [] if folders.home.is_dir() else [f"made {folders.home}"]
     for folder in folders.made():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made += workspace.make_workspace(folders, settings.default_text(settings.machine_zone()))
@@ -19,12 +19,12 @@ def init(folders: Folders, host: Host) -> None:
     with open_store(read) as store:
         store.migrate()
     if new_database:
-        made.append(str(folders.database))
-    made += host.install_system()
+        made.append(f"made {folders.database}")
+    made += [f"installed {name}" for name in host.install_system()]
     for warning in [*warnings, *host.advice()]:
         output.note(warning)
     for name in made:
-        output.say(f"made {name}")
+        output.say(name)
     if not made:
         output.say("everything is there already; nothing changed")
     else:

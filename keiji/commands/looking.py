@@ -6,6 +6,7 @@ Reads are direct: the store, the run files and the manager are asked here, no di
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def as_dict(session: Session, task: Task, state: TaskState) -> dict[str, Any]:
         "name": task.name,
         "description": task.description,
         "schedule": str(task.schedule),
-        "last_execution_time": output.moment(task.last_execution, zone),
+        "last_execution_time": output.moment(_whole(task.last_execution), zone),
         "next_execution_time": output.moment(state.next_execution, zone),
         "log_path": session.host.log_path(task.slug),
         "slug": task.slug,
@@ -195,10 +196,19 @@ def _observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tupl
     """Each task with its state; the stored flags are mended where they differ from what is true."""
     tasks = list(tasks)
     seen = states.observe(session.folders, session.host, [task.slug for task in tasks])
-    for task in tasks:
-        state = seen[task.slug]
-        store.mend(task.slug, state.is_disabled, state.error if state.is_held else None)
-    return [(task, seen[task.slug]) for task in tasks]
+    store.mend_all(
+        {slug: (state.is_disabled, state.error if state.is_held else None) for slug, state in seen.items()}
+    )
+    return [(task, _with_next(session, task, seen[task.slug])) for task in tasks]
+
+
+def _with_next(session: Session, task: Task, state: TaskState) -> TaskState:
+    """While a timer's run goes on, the manager has no next time: then the schedule knows it."""
+    if not state.is_armed or state.next_execution is not None:
+        return state
+    schedule = task.schedule.in_zone(session.settings.time_zone)
+    coming = session.host.coming(schedule, task.slug, datetime.now(timezone.utc), 1)
+    return replace(state, next_execution=coming[0] if coming else None)
 
 
 def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:
@@ -236,6 +246,10 @@ def _result(run: Run) -> str:
     if run.signal:
         return f"{run.result} (signal {run.signal})"
     return f"{run.result} ({run.exit_status})" if run.exit_status else str(run.result)
+
+
+def _whole(time: datetime | None) -> datetime | None:
+    return time.replace(microsecond=0) if time else None
 
 
 def _exact(time: datetime, zone: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keiji import ledger, output, verdict
+from keiji import output, running
 from keiji.errors import UnsupportedHere
 from keiji.session import Session
 
@@ -13,7 +13,7 @@ BUS = "bus"
 def start(session: Session, part: str | None) -> None:
     """Arm every enabled task that is not held, now and at each boot."""
     _refuse_bus(part)
-    verdict.clear_power_off(session.folders, session.host.boot())
+    running.clear_leftovers(session.folders, session.host.boot())
     was_started = session.host.is_started()
     session.host.start_system()
     timers = session.host.timers(session.host.installed())
@@ -28,7 +28,7 @@ def stop(session: Session, part: str | None) -> None:
     _refuse_bus(part)
     session.host.stop_system()
     output.say("scheduler is stopped: nothing begins until `keiji system start`")
-    for entry in ledger.running(session.folders):
+    for entry in running.running(session.folders):
         output.note(f"run {entry.id} of {entry.task} goes on to its end")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from keiji import ledger, output
+from keiji import output, running
 from keiji.errors import UsageError
 from keiji.session import Session
 
@@ -21,7 +21,7 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.disarm(slugs)
     for slug in slugs:
         host.set_enabled(slug, False)
-        if ledger.running_entry(folders, slug):
+        if running.running_entry(folders, slug):
             host.stop_run(slug)
         for path in host.unit_files(slug):
             path.unlink(missing_ok=True)
@@ -31,7 +31,9 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     for folder in doomed:
         shutil.rmtree(folder, ignore_errors=True)
         output.say(f"removed {folder}")
-    output.say(f"{len(slugs)} tasks and keiji's units are gone; the command itself stays where it is installed")
+    output.say(
+        f"{len(slugs)} tasks and keiji's units are gone; the command itself stays where it is installed"
+    )
 
 
 def _agrees(what: str) -> bool:

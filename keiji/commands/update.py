@@ -13,7 +13,7 @@ from keiji.task import Task
 def update(session: Session, cc: bool) -> None:
     """Migrate the database and render every unit anew from the stored schedules, never from edited sources."""
     if cc:
-        environment.remake(session.folders, output.note)
+        environment.ensure(session.folders, output.note, anew=True)
     with session.store() as store:
         store.migrate()
         tasks = store.tasks()
@@ -21,7 +21,9 @@ def update(session: Session, cc: bool) -> None:
     changed = [task.slug for task in tasks if _render(session, task)]
     if changed:
         _arm_again(session, changed)
-    output.say(f"updated: {len(own)} of keiji's own units, {len(changed)} of {len(tasks)} tasks' units changed")
+    output.say(
+        f"updated: {len(own)} of keiji's own units, {len(changed)} of {len(tasks)} tasks' units changed"
+    )
 
 
 def _render(session: Session, task: Task) -> bool:

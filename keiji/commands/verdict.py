@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from keiji import ledger, platforms, verdict
+from keiji import latches, platforms, verdict
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.host import Host
@@ -19,7 +19,7 @@ def judge(folders: Folders, host: Host, slug: str) -> None:
             return
         if verdict.settle(folders, host, slug):
             return
-        if ledger.latch(folders, slug):
+        if latches.latch(folders, slug):
             verdict.release_timer(folders, host, slug)
             return
         verdict.settle_unborn(folders, host, slug, lambda run: _is_recorded(folders, slug, run))

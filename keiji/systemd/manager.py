@@ -100,14 +100,16 @@ class SystemdHost:
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
         slugs = list(slugs)
-        wanted = ("ActiveState", "NextElapseUSecRealtime", "NextElapseUSecMonotonic")
+        wanted = ("ActiveState", "SubState", "NextElapseUSecRealtime", "NextElapseUSecMonotonic")
         shown = systemctl.show([units.timer(slug) for slug in slugs], wanted) if slugs else iter(())
         return {slug: _timer(properties) for slug, properties in zip(slugs, shown, strict=True)}
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         plan = calendar.plan(schedule, slug, after)
         if plan.every is None:
-            return schedule.next_times(after, n, phase=timedelta(seconds=calendar.firing(schedule, slug).phase))
+            return schedule.next_times(
+                after, n, phase=timedelta(seconds=calendar.firing(schedule, slug).phase)
+            )
         # A period that can't be a calendar event is counted from when the timer was armed.
         first = self.timers([slug])[slug].next_elapse or after + timedelta(seconds=plan.every)
         return [first.astimezone(after.tzinfo) + k * timedelta(seconds=plan.every) for k in range(n)]
@@ -133,16 +135,15 @@ class SystemdHost:
         return "\nOnStartupSec=" in (files.read(units.unit_folder() / units.timer(slug)) or "")
 
     def _check_waiting(self, slugs: list[str]) -> None:
-        idle = [
-            slug
-            for slug, timer in self.timers(slugs).items()
-            if not timer.is_active or (timer.next_elapse is None and not self._is_boot(slug))
-        ]
+        idle = [slug for slug, timer in self.timers(slugs).items() if not self._waits(slug, timer)]
         if idle:
             raise HostFailed(
                 f"systemd took the timer of {', '.join(idle[:5])} but it waits for no time; "
                 f"see `systemctl --user status {units.timer(idle[0])}`"
             )
+
+    def _waits(self, slug: str, timer: Timer) -> bool:
+        return timer.is_active and (timer.next_elapse is not None or timer.is_firing or self._is_boot(slug))
 
     # -- runs -------------------------------------------------------------------------------
 
@@ -212,9 +213,9 @@ class SystemdHost:
         enabled = [slug for slug in self.installed() if self.is_enabled(slug)]
         for slug in enabled:
             self._nothing_missed(slug)
-        _link(_enabled_target(), True)
         self.reload()
         systemctl.call("start", units.TARGET)
+        _link(_enabled_target(), True)
         self._check_waiting([slug for slug in enabled if not self.folders.held(slug).exists()])
 
     def stop_system(self) -> None:
@@ -258,7 +259,7 @@ def _timer(properties: dict[str, str]) -> Timer:
         if since_boot is not None:
             rest = since_boot - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
             elapse = datetime.now(timezone.utc) + rest
-    return Timer(properties.get("ActiveState") == "active", elapse)
+    return Timer(properties.get("ActiveState") == "active", properties.get("SubState") == "running", elapse)
 
 
 def _wants(name: str) -> Path:

@@ -88,5 +88,4 @@ def render_own(folders: Folders) -> dict[str, str]:
 
 
 def _render(name: str, **values: object) -> str:
-    rendering.environment("units").filters.update(escape.FILTERS)
-    return rendering.render("units", name, **values)
+    return rendering.render("units", name, filters=escape.FILTERS, **values)

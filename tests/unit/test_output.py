@@ -12,13 +12,14 @@ from keiji import output
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (0.049, "0.05s"),
+        (0.049, "49ms"),
+        (2.54, "2.5s"),
         (12, "12s"),
         (60, "1min"),
         (200, "3min 20s"),
         (7500, "2h 5min"),
         (356400, "4d 3h"),
-        (-1, "0.00s"),
+        (-1, "0ms"),
     ],
 )
 def test_a_stretch_of_time_is_told_in_one_or_two_units(seconds, shown):
