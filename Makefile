@@ -17,7 +17,7 @@ setup:
 	@packaging/setup
 
 demo: setup
-	@$(MANAGER) tests/harness/demo
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(MANAGER) tests/harness/demo
 
 test: setup
 	$(MANAGER) $(PYTHON) -m pytest $(ARGS)

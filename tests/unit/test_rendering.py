@@ -88,21 +88,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = base.glob("keiji-*.whl")
     venv.create(base / "venv", symlinks=True)
     python = base / "venv" / "bin" / "python"
-    folder = subprocess.check_output(
-        [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
-    )
+    where = "import site; print(site.getsitepackages()[0])"
+    folder = subprocess.check_output([python, "-c", where], text=True).strip()
     # pip of this environment serves the new one, which so needs no network
-    subprocess.run([*pip, "install", "--no-deps", "--target", folder.strip(), wheel], check=True)
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder, wheel], check=True)
     libraries = {str(Path(module.__file__).parents[1]) for module in (jinja2, markupsafe)}
-    Path(folder.strip(), "libraries.pth").write_text("\n".join(libraries))
+    Path(folder, "libraries.pth").write_text("\n".join(libraries))
     return python
 
 
 def test_a_wheel_carries_every_template_and_renders_from_there(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import json, keiji; from keiji import rendering;"
-        "print(json.dumps([keiji.__file__, {wing: sorted(path.name for path in rendering.templates(wing).iterdir())"
-        " for wing in ('units', 'launchd')}, rendering.render('units', 'keiji.target')]))"
+        "import json, keiji; from keiji import rendering; wings = ('units', 'launchd');"
+        "names = {wing: sorted(path.name for path in rendering.templates(wing).iterdir()) for wing in wings};"
+        "print(json.dumps([keiji.__file__, names, rendering.render('units', 'keiji.target')]))"
     )
     answer = subprocess.check_output([installed, "-c", code], cwd=tmp_path, text=True)
     package, names, target = json.loads(answer)
