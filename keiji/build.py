@@ -53,7 +53,7 @@ class Stock:
     """What the builds of one command share: files that are the same in each are linked, not made anew."""
 
     shared: str | None = None  # the digest of the code at the workspace's root
-    donor: Path | None = None  # a build that has that code, and this keiji's parts
+    donor: parts.Donor | None = None
 
 
 def build(
@@ -114,16 +114,17 @@ class _Job:
             return None
         if self.stock.shared is None:
             self.stock.shared = snapshot.shared_digest(self.folders.workspace)
-        if self.stock.donor is None and made.get("shared") == self.stock.shared:
-            self.stock.donor = folder
-        if made.get("inputs") != self._inputs(snapshot.task_digest(self.sources.folder)):
+        is_whole = executables.is_whole(folder, made)
+        if is_whole and self.stock.donor is None and made.get("shared") == self.stock.shared:
+            self.stock.donor = parts.Donor(folder, frozenset(made["files"]))
+        if not is_whole or made.get("inputs") != self._inputs(snapshot.task_digest(self.sources.folder)):
             return None
         try:
             schedule = Schedule.from_dict(made.get("schedule"))
         except InvalidSchedule:
             return None
         firing = self.firing_of(schedule, self.sources.slug)
-        if _digest(made.get("firing")) != _digest(firing) or not executables.is_whole(folder, made):
+        if _digest(made.get("firing")) != _digest(firing):
             return None
         return self._built(schedule, self.previous, False)
 
@@ -134,30 +135,30 @@ class _Job:
         fresh = self.builds / ".new-build"
         try:
             fresh.mkdir(0o700)
-            self._take_shared(fresh / "shared")
+            self._take_shared(fresh)
             inputs = self._inputs(snapshot.task_digest(self.sources.folder, fresh / "task"))
             schedule = evaluator.evaluate(self._places(fresh))
             firing = self.firing_of(schedule, self.sources.slug)
             digest = _digest([inputs, schedule.to_dict(), firing])[:16]
             parts.lay(fresh, self.stock.donor)
             parts.lay_config(fresh, self._constants(schedule, firing, digest))
-            self._write_record(fresh, inputs, schedule, firing)
+            sizes = executables.sizes(fresh)
+            self._write_record(fresh, inputs, schedule, firing, sizes)
             is_new = self._put(fresh, self.builds / digest)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
+            executables.forget_if_empty(self.builds)
             raise
-        self.stock.donor = self.builds / digest
+        self.stock.donor = parts.Donor(self.builds / digest, frozenset(sizes))
         return self._built(schedule, digest, is_new and digest != self.previous)
 
-    def _take_shared(self, into: Path) -> None:
-        donor = self.stock.donor
-        if donor is not None:
+    def _take_shared(self, fresh: Path) -> None:
+        if self.stock.donor is not None:
             try:
-                return parts.link_tree(donor / "shared", into)
-            except OSError:  # another command has removed it
-                shutil.rmtree(into, ignore_errors=True)
-                self.stock.donor = None
-        self.stock.shared = snapshot.shared_digest(self.folders.workspace, into)
+                return parts.link_shared(self.stock.donor, fresh)
+            except OSError:  # also when another command has removed the donor
+                shutil.rmtree(fresh / "shared", ignore_errors=True)
+        self.stock.shared = snapshot.shared_digest(self.folders.workspace, fresh / "shared")
         return None
 
     def _inputs(self, task: str) -> str:
@@ -192,7 +193,9 @@ class _Job:
             **firing,
         }
 
-    def _write_record(self, fresh: Path, inputs: str, schedule: Schedule, firing: dict[str, Any]) -> None:
+    def _write_record(
+        self, fresh: Path, inputs: str, schedule: Schedule, firing: dict[str, Any], sizes: dict[str, int]
+    ) -> None:
         made = {
             "slug": self.sources.slug,
             "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -206,7 +209,7 @@ class _Job:
             "inputs": inputs,
             "shared": self.stock.shared,
             "parts": parts.digest(),
-            "files": executables.sizes(fresh),
+            "files": sizes,
         }
         (fresh / executables.RECORD).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 

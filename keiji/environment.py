@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keiji import files, installer, kit
+from keiji import executables, files, installer, kit
 from keiji.errors import EnvironmentFailed
 from keiji.folders import Folders
 from keiji.project import read_dependencies
@@ -24,7 +24,7 @@ from keiji.project import read_dependencies
 Progress = Callable[[str], None]
 
 _COMPLETE = ".complete"  # written last: an environment without it was cut off while it was made
-_RECENT = 3600.0  # seconds for which one that a command asked for is not pruned: its build may be under way
+_RECENT = 3600.0  # seconds after which no build is under way that has asked for it
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def ensure(folders: Folders, progress: Progress, anew: bool = False) -> Environm
         folder = _newest(folders, digest)
         if folder is None or anew:
             folder = _make(folders, _next_name(folders, digest), dependencies, progress)
+            _prune(folders, {folder.name, *executables.environments(folders)})
         os.utime(folder / _COMPLETE)
         kit.lay(_site_packages(folder))
         if not _points_at(folders.venvs / "current", folder.name):
@@ -66,15 +67,6 @@ def ensure(folders: Folders, progress: Progress, anew: bool = False) -> Environm
 def remake(folders: Folders, progress: Progress) -> Environment:
     """An environment made anew though nothing has changed; builds made before keep theirs."""
     return ensure(folders, progress, anew=True)
-
-
-def prune(folders: Folders, named: set[str]) -> None:
-    """Remove the environments that are not `named`, but for the current one and those just asked for."""
-    with _alone(folders.venvs):
-        current = os.path.realpath(folders.venvs / "current")
-        for folder in _folders(folders):
-            if folder.name not in named and str(folder) != current and not _is_recent(folder):
-                _remove(folder)
 
 
 def interpreter() -> str:
@@ -127,6 +119,13 @@ def _make(folders: Folders, name: str, dependencies: list[str], progress: Progre
         _remove(folder)
         raise
     return folder
+
+
+def _prune(folders: Folders, named: set[str]) -> None:
+    """Remove the environments that are not `named`, but for those that another command may build with."""
+    for folder in _folders(folders):
+        if folder.name not in named and not _is_recent(folder):
+            _remove(folder)
 
 
 def _create(folder: Path) -> None:

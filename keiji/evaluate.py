@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from types import CodeType, ModuleType, TracebackType
+from types import CodeType, CoroutineType, ModuleType, TracebackType
 
 from keiji.errors import InvalidSchedule
 from keiji.inspection import Mistake, Places, inspect
@@ -98,12 +98,7 @@ def _evaluated(places: Places, code: CodeType) -> dict[str, object]:
     sys.argv[:] = [os.path.join(places.task, "schedule.py")]
     os.chdir(places.task)
     try:
-        try:
-            return {"schedule": _run(places, code).to_dict()}
-        except Mistake:
-            raise
-        except BaseException as error:
-            raise Mistake(_told(places, error)) from None
+        return {"schedule": schedule_of(places, code).to_dict()}
     except Mistake as mistake:
         return {"error": str(mistake)}
     finally:
@@ -114,9 +109,19 @@ def _evaluated(places: Places, code: CodeType) -> dict[str, object]:
                 pass
 
 
+def schedule_of(places: Places, code: CodeType) -> Schedule:
+    """Execute a schedule.py in this process and return what its schedule() makes; raises `Mistake`."""
+    try:
+        return _run(places, code)
+    except Mistake:
+        raise
+    except BaseException as error:
+        raise Mistake(_told(places, error)) from None
+
+
 def _run(places: Places, code: CodeType) -> Schedule:
     module = ModuleType("schedule")
-    module.__file__ = sys.argv[0]
+    module.__file__ = os.path.join(places.task, "schedule.py")
     sys.modules["schedule"] = module
     exec(code, module.__dict__)
     schedule = getattr(module, "schedule", None)
@@ -127,6 +132,9 @@ def _run(places: Places, code: CodeType) -> Schedule:
     line = getattr(getattr(schedule, "__code__", None), "co_firstlineno", 1)
     if not isinstance(made, Schedule):
         shown = "nothing" if made is None else f"{made!r:.80}"
+        if isinstance(made, CoroutineType):
+            made.close()  # else Python complains, too
+            shown = "a coroutine: write `def`, not `async def`"
         raise Mistake(
             f"{name}:{line}: schedule() must return a Schedule, such as {_EXAMPLE}; it returned {shown}"
         )

@@ -35,21 +35,27 @@ def record(folder: Path) -> dict[str, Any] | None:
 
 
 def is_whole(folder: Path, made: dict[str, Any]) -> bool:
-    """Whether every file is there in its size: after a power cut some may be empty."""
+    """Whether all code is there in its size: after a power cut files may be empty."""
     try:
-        return all(os.stat(f"{folder}/{name}").st_size == size for name, size in made["files"].items())
+        sizes = made["files"].items()
+        return all(os.stat(f"{folder}/{name}").st_size == size for name, size in sizes if is_code(name))
     except (OSError, KeyError, AttributeError):
         return False
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """The size of each file of a build by its name, for `is_whole`."""
+    """The size of each file of a build, by its name."""
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            found[os.path.relpath(path, folder)] = os.stat(path).st_size
+            found[path[len(str(folder)) + 1 :]] = os.stat(path).st_size
     return found
+
+
+def is_code(name: str) -> bool:
+    """Other files of a build may be changed by the function that it runs."""
+    return name.endswith((".py", ".pyc"))
 
 
 def command(folders: Folders, slug: str) -> list[str]:
@@ -96,6 +102,14 @@ def remove(folder: Path) -> None:
     aside = folder.with_name(f".old-{folder.name}")
     folder.rename(aside)
     shutil.rmtree(aside)
+
+
+def forget_if_empty(builds: Path) -> None:
+    """Remove the folder of a task's builds when there are none."""
+    try:
+        builds.rmdir()
+    except OSError:
+        pass
 
 
 def environments(folders: Folders) -> set[str]:

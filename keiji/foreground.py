@@ -6,7 +6,6 @@ It lies in the workspace's environment too: standard library only.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from datetime import datetime, timedelta, timezone
@@ -15,8 +14,10 @@ from types import SimpleNamespace
 
 from keiji import runner, settings
 from keiji.errors import KeijiError
+from keiji.evaluate import schedule_of
 from keiji.folders import Folders
-from keiji.schedule import Period, Schedule, phase_of
+from keiji.inspection import Mistake, Places, code_of
+from keiji.schedule import Period, phase_of
 
 
 def main(file: str, unit: str, arguments: list[str]) -> int:
@@ -32,10 +33,10 @@ def main(file: str, unit: str, arguments: list[str]) -> int:
     if asked.run:
         return _run(folder)
     try:
-        _tell(folders, folder.name, unit)
-    except KeijiError as error:
-        print(f"{folder / 'schedule.py'}: {error.message}", file=sys.stderr)
-        return error.exit_status
+        _tell(folders, folder, unit)
+    except (Mistake, KeijiError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -54,14 +55,14 @@ def _run(folder: Path) -> int:
     return status
 
 
-def _tell(folders: Folders, slug: str, unit: str) -> None:
-    made = importlib.import_module("schedule").schedule()
-    if not isinstance(made, Schedule):
-        raise KeijiError(f"schedule() must return a Schedule, not {made!r:.80}")
-    schedule = made.build().in_zone(settings.load(folders)[0].time_zone)
+def _tell(folders: Folders, folder: Path, unit: str) -> None:
+    own = (str(folder), str(folders.workspace))
+    places = Places(*own, *own)
+    made = schedule_of(places, code_of(str(folder / "schedule.py"), places))
+    schedule = made.in_zone(settings.load(folders)[0].time_zone)
     print(f"schedule: {schedule}")
     form = schedule.form
-    phase = phase_of(form.seconds, slug) if isinstance(form, Period) else timedelta(0)
+    phase = phase_of(form.seconds, folder.name) if isinstance(form, Period) else timedelta(0)
     for time in schedule.next_times(datetime.now(timezone.utc), 5, phase):
         print(f"next: {time.isoformat(timespec='milliseconds' if time.microsecond else 'seconds')}")
     print(f"unit: {unit}")

@@ -61,7 +61,7 @@ def _own(places: Places, name: str, what: str, compiled: dict[str, CodeType | No
     path = os.path.join(places.task, name)
     if path not in compiled:
         raise Mistake(f"{places.authors(path)} is missing: it must define {what}")
-    return compiled[path] or _code(path, places)
+    return compiled[path] or code_of(path, places)
 
 
 def _python_files(folder: str) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _python_files(folder: str) -> Iterator[str]:
 def _compile(path: str, places: Places) -> CodeType | None:
     """Write a file's byte code; None for what does not compile, which may be no module of the task's."""
     try:
-        code = _code(path, places)
+        code = code_of(path, places)
     except Mistake:
         return None
     write_byte_code(path, _read(path), code)
@@ -96,7 +96,8 @@ def write_byte_code(path: str, source: bytes, code: CodeType) -> None:
         file.write(util.MAGIC_NUMBER + _UNCHECKED + util.source_hash(source) + marshal.dumps(code))
 
 
-def _code(path: str, places: Places) -> CodeType:
+def code_of(path: str, places: Places) -> CodeType:
+    """The compiled file; raises `Mistake` where it doesn't compile."""
     name = places.authors(path)
     try:
         return compile(_read(path), name, "exec", dont_inherit=True, optimize=0)
@@ -189,7 +190,7 @@ def _check_imports(path: str, places: Places, seen: set[str]) -> None:
                         f"list what provides it in {os.path.join(places.workspace, 'pyproject.toml')}"
                     )
             elif local.endswith(".py") and local not in seen:
-                _code(local, places)
+                code_of(local, places)
                 _check_imports(local, places, seen)
 
 

@@ -6,15 +6,25 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from keiji import kit, runner
+from keiji.executables import is_code
 from keiji.inspection import byte_code_path, write_byte_code
 from keiji.schedule import Schedule
 from keiji.workspace import Sources
 
 CONFIG = "keiji_config.py"
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A whole build that has these parts and the shared code of now; `files` are the names of all it has."""
+
+    folder: Path
+    files: frozenset[str]
 
 
 @cache
@@ -26,8 +36,8 @@ def digest() -> str:
     return found.hexdigest()
 
 
-def lay(folder: Path, donor: Path | None) -> None:
-    """Put them into a build, linked from `donor` (another build of the same parts) where that works."""
+def lay(folder: Path, donor: Donor | None) -> None:
+    """Put them into a build, linked from `donor` where that works."""
     (folder / "start.py").write_text(runner.STUB, encoding="utf-8")
     (folder / "keiji" / "__pycache__").mkdir(parents=True)
     (folder / "__pycache__").mkdir()
@@ -36,9 +46,10 @@ def lay(folder: Path, donor: Path | None) -> None:
         try:
             if donor is None:
                 raise FileNotFoundError
-            _link(donor, folder, name)
-            _link(donor, folder, byte_code_path(name))
+            os.link(donor.folder / name, target)
+            os.link(donor.folder / byte_code_path(name), byte_code_path(str(target)))
         except OSError:
+            target.unlink(missing_ok=True)
             shutil.copyfile(source, target)
             _compile(target)
 
@@ -69,28 +80,24 @@ def lay_config(folder: Path, constants: Mapping[str, object]) -> None:
     _compile(folder / CONFIG)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """A copy of a folder whose code is linked; other files might be written to, so they are copied."""
-    shutil.copytree(source, target, copy_function=_link_or_copy)
+def link_shared(donor: Donor, folder: Path) -> None:
+    """Link the code that tasks share from another build; raises OSError when that can't be done.
+
+    A file that is no code is never linked, since a run might write to it.
+    """
+    (folder / "shared").mkdir(0o700)
+    for name in donor.files:
+        if name.startswith("shared/"):
+            if not is_code(name):
+                raise FileNotFoundError
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(donor.folder / name, folder / name)
 
 
 def _sources() -> dict[str, Path]:
     """The Python files: their names in a build → where they come from."""
     own = {name: kit.PACKAGE / original for original, name in runner.COPIES.items()}
     return own | {f"keiji/{module}.py": kit.PACKAGE / f"{module}.py" for module in kit.AUTHORING}
-
-
-def _link(donor: Path, folder: Path, name: str) -> None:
-    os.link(donor / name, folder / name)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        if not source.endswith((".py", ".pyc")):
-            raise OSError
-        os.link(source, target)
-    except OSError:  # also where the file system has no links, or has too many of this file
-        shutil.copy(source, target)
 
 
 def _compile(path: Path) -> None:

@@ -38,7 +38,7 @@ import sys
 try:
     from keiji.foreground import main
 except ImportError:
-    sys.exit("main.py: this Python has no keiji in it; use ~/.keiji/venv/current/bin/python")
+    sys.exit("this Python has no keiji in it; after a first build this one has: " + {python!r})
 
 if __name__ == "__main__":
     sys.exit(main(__file__, unit={unit!r}, arguments=sys.argv[1:]))
@@ -48,10 +48,18 @@ if __name__ == "__main__":
 OWN = (".env", "function.py", "main.py", "schedule.py")
 
 
-def task_files(name: str, description: str, unit: str) -> dict[str, str]:
-    """The four files of a new task: name → text; `unit` is what the system calls it."""
+def task_files(name: str, description: str, unit: str, python: str) -> dict[str, str]:
+    """The four files of a new task: name → text.
+
+    `unit` is what the system calls it, `python` an interpreter that has the workspace's environment.
+    """
     env = f"TASK_NAME={quoted(name)}\nTASK_DESCRIPTION={quoted(description)}\n"
-    texts = (env, FUNCTION.format(greeting=f"Hello from {name}"), MAIN.format(unit=unit), SCHEDULE)
+    texts = (
+        env,
+        FUNCTION.format(greeting=f"Hello from {name}"),
+        MAIN.format(unit=unit, python=python),
+        SCHEDULE,
+    )
     return dict(zip(OWN, texts, strict=True))
 
 

@@ -60,7 +60,8 @@ def create_task(
             raise TaskExists(f"{folder} is there already: `--force` replaces it with new files")
         fresh = _fresh(folder)
         try:
-            _fill(fresh, scaffold.task_files(name, description, unit.format(slug=slug)))
+            python = str(folders.venvs / "current" / "bin" / "python")
+            _fill(fresh, scaffold.task_files(name, description, unit.format(slug=slug), python))
             _replace(folder, fresh)
         except BaseException:
             _remove(fresh)
