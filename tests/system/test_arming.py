@@ -1,0 +1,140 @@
+"""Arming on purpose is no missed run; a run that was missed while the machine was off is caught up once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+PRINTS = "def function():\n    print('ran')\n"
+
+
+def runs(keiji, name):
+    return json.loads(keiji("task", "history", name, "--json").stdout)
+
+
+def set_up(keiji, schedule, name="t"):
+    keiji("init")
+    keiji.write_task(name, PRINTS, schedule)
+    keiji("task", "build", name)
+    keiji("system", "start")
+
+
+def minute_ago():
+    """A wall-clock time of today or yesterday that has just passed, as `.at()` takes it."""
+    return (datetime.now(timezone.utc) - timedelta(minutes=1)).strftime("%H:%M")
+
+
+def age_stamp(name, seconds):
+    """What the manager would find had the timer last fired so long ago."""
+    stamp = Path(os.environ["XDG_DATA_HOME"]) / "systemd" / "timers" / f"stamp-keiji-{name}.timer"
+    then = time.time() - seconds
+    os.utime(stamp, (then, then))
+
+
+def settle(systemctl, name):
+    """Wait until the manager has nothing queued and the task's service is at rest."""
+    while systemctl("list-jobs", "--no-legend") or systemctl("is-active", f"keiji-{name}.service") == "activating":
+        time.sleep(0.02)
+
+
+def test_no_deliberate_arming_fires_a_daily_task(keiji, systemctl):
+    set_up(keiji, f'Schedule().on().every_day().at("{minute_ago()}").in_timezone("UTC")')
+    age_stamp("t", 3 * 86400)
+
+    for words in (
+        ("system", "stop"),
+        ("system", "start"),
+        ("task", "disable", "t"),
+        ("task", "enable", "t"),
+        ("task", "restart", "t"),
+        ("task", "build", "t", "--restart"),
+        ("system", "restart"),
+    ):
+        keiji(*words)
+        if words[-1] != "stop" and words[1] != "disable":
+            age_stamp("t", 3 * 86400)
+    settle(systemctl, "t")
+
+    assert runs(keiji, "t") == []
+
+
+def test_a_changed_schedule_does_not_fire_for_times_it_would_have_had(keiji, systemctl):
+    set_up(keiji, 'Schedule().on().every_day().at("00:00").in_timezone("UTC")')
+    schedule = keiji.workspace / "tasks" / "t" / "schedule.py"
+    text = schedule.read_text()
+
+    schedule.write_text(text.replace('"00:00"', f'"{minute_ago()}"'))
+    keiji("task", "build", "t")
+    settle(systemctl, "t")
+
+    assert runs(keiji, "t") == []
+    assert minute_ago()[:3] in keiji("task", "next", "t", "-n", "1").stdout
+
+
+def test_a_daily_run_that_was_missed_while_the_machine_was_off_is_caught_up_once(keiji, restart_manager, wait_for):
+    set_up(keiji, 'Schedule().on().every_day().at("03:00").in_timezone("UTC")')
+    age_stamp("t", 3 * 86400)
+    restart_manager("--new-boot")
+
+    wait_for(lambda: runs(keiji, "t"), "the run that was missed")
+
+    (run,) = runs(keiji, "t")
+    assert (run["trigger"], run["result"]) == ("catch-up", "succeeded")
+    assert run["due"] < run["began"]
+
+
+def test_a_task_that_skips_missed_runs_is_not_caught_up(keiji, restart_manager, systemctl):
+    set_up(keiji, 'Schedule().on().every_day().at("03:00").in_timezone("UTC").missed("skip")')
+    restart_manager("--new-boot")
+    settle(systemctl, "t")
+
+    assert [run["result"] for run in runs(keiji, "t")] == []
+
+
+def test_a_boot_task_runs_once_a_boot_and_not_when_it_is_armed(keiji, restart_manager, wait_for, systemctl):
+    set_up(keiji, "Schedule().at_boot()")
+    keiji("task", "restart", "t")
+    settle(systemctl, "t")
+    assert runs(keiji, "t") == []
+
+    restart_manager("--new-boot")
+    wait_for(lambda: runs(keiji, "t"), "the run at boot")
+    keiji("task", "restart", "t")
+    restart_manager()
+    settle(systemctl, "t")
+
+    assert [(run["trigger"], run["result"]) for run in runs(keiji, "t")] == [("boot", "succeeded")]
+
+
+def test_a_long_period_drops_the_firings_in_between_unrecorded(keiji, systemctl, wait_for):
+    set_up(keiji, "Schedule().run().every(36).hours()")
+
+    subprocess.run(["systemctl", "--user", "start", "keiji-t.service"], check=True)
+
+    assert runs(keiji, "t") == []
+    keiji("task", "run", "t")
+    assert [run["trigger"] for run in runs(keiji, "t")] == ["manual"]
+
+
+def test_an_interval_timer_has_a_next_time_and_fires(keiji, wait_for):
+    set_up(keiji, "Schedule().run().every(7).seconds()")
+
+    assert json.loads(keiji("task", "get", "t", "--json").stdout)["next_execution_time"]
+    wait_for(lambda: runs(keiji, "t"), "a firing")
+
+
+def test_limits_that_the_manager_cannot_enforce_are_refused_and_nothing_is_installed(keiji, systemctl):
+    group = systemctl("show", "--property=ControlGroup", "--value")
+    available = Path(f"/sys/fs/cgroup{group}/cgroup.controllers").read_text().split()
+    keiji("init")
+    keiji.write_task("t", PRINTS, 'Schedule().run().every(1).hours().limit(memory="64M")')
+
+    built = keiji("task", "build", "t", status=0 if "memory" in available else 1)
+
+    if "memory" not in available:
+        assert "memory" in built.stderr
+        assert "keiji-t" not in systemctl("list-unit-files")
