@@ -1,0 +1,358 @@
+"""What the runner needs only now and then: guards, failures, stops, the latch.
+
+A copy lies in each build as ``keiji_runner_rare``; `runner` imports it when it is needed.
+"""
+
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from keiji import runner
+    from keiji.runner import Run
+else:
+    runner = sys.modules["keiji.runner" if __name__[:6] == "keiji." else "__main__"]
+
+ERROR_LENGTH = 2000
+CUT_OFF = "cut off by shutdown"
+_OURS = runner.rare.__code__.co_filename
+
+
+# before the run begins
+
+
+def is_due(run: "Run", arguments: list[str]) -> bool:
+    """Whether this firing may become a run; `arguments` are what the unit adds to the command line.
+
+    ``--extras A-B,C-D`` (epoch seconds) are firings whose times depend on the time zone's rules.
+    """
+    extras = _extras(arguments)
+    config = run.config
+    if config.HOST != "linux" and _exists(f"{run.folder}/held/{config.SLUG}"):
+        return False  # elsewhere the unit has a condition
+    if run.why == "manual":
+        return True
+    guard = {"period": _takes_due, "skip": _is_in_time, "boot": _is_first_of_boot}.get(config.GUARD)
+    if guard and not guard(run):
+        return False
+    now = run.began
+    if any(begin - 2 <= now <= end + config.GRACE for begin, end in extras):
+        due = _due(config, now + 1)
+        if due is None or now - due > config.GRACE:
+            return _skip(run, "dropped: the time zone's rules have changed, and no such time is due")
+    if config.HOST != "linux" and config.JITTER:  # elsewhere the timer's
+        time.sleep(int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER)
+    return True
+
+
+def _extras(arguments: list[str]) -> list[tuple[float, float]]:
+    if not arguments:
+        return []
+    if len(arguments) != 2 or arguments[0] != "--extras":
+        runner.say(f"unknown arguments: {' '.join(arguments)}")
+        raise SystemExit(2)
+    pairs = (text.split("-") for text in arguments[1].split(",") if text)
+    return [(float(begin), float(end)) for begin, end in pairs]
+
+
+def _due(config, at: float) -> "float | None":  # type: ignore[no-untyped-def]
+    """The last due time until `at`, as epoch seconds."""
+    if config.PERIOD:
+        return config.PHASE + (at - config.PHASE) // config.PERIOD * config.PERIOD  # type: ignore[no-any-return]
+    from datetime import datetime, timedelta, timezone
+
+    before = set(sys.modules)
+    from keiji.schedule import Schedule
+
+    schedule = Schedule.from_dict(config.SCHEDULE)
+    due = schedule.last_time(datetime.fromtimestamp(at, timezone.utc), timedelta(seconds=config.PHASE))
+    for name in set(sys.modules) - before:  # the function may have a whole keiji of its own
+        if name == "keiji" or name.startswith("keiji."):
+            del sys.modules[name]
+    return due.timestamp() if due else None
+
+
+def _takes_due(run: "Run") -> bool:
+    """For units that fire too often: whether a due time is here, or was missed, and not yet taken."""
+    config, now = run.config, run.began
+    due = _due(config, now + 1)  # a clock that is set back a little must not turn it down
+    last = _last(run)
+    if due is None or (last is not None and abs(last - due) < 0.5):
+        return False
+    run.remember = f"{due:.6f}"
+    if now - due <= config.GRACE:
+        return True
+    if last is not None and last < due:
+        if config.CATCH_UP:
+            return True
+        _skip(run, f"missed its time by {now - due:.0f} s")
+    remember(run)
+    return False
+
+
+def _take_due(run: "Run") -> None:
+    """Note that a time which came during the run is dealt with."""
+    due = _due(run.config, time.time())
+    if due is not None:
+        run.remember = f"{due:.6f}"
+        remember(run)
+
+
+def _last(run: "Run") -> "float | None":
+    try:
+        return float(runner.read_file(f"{run.folder}/last/{run.config.SLUG}"))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_in_time(run: "Run") -> bool:
+    config = run.config
+    due = _due(config, run.began + min(1, config.PERIOD / 2 or 1))
+    late = run.began - due if due is not None else 0
+    return late <= config.GRACE or _skip(run, f"missed its time by {late:.0f} s")
+
+
+def _is_first_of_boot(run: "Run") -> bool:
+    """A timer fires at each start of the timer, a task at boot runs once a boot."""
+    try:
+        last = runner.read_file(f"{run.folder}/last/{run.config.SLUG}").decode("ascii", "replace")
+    except OSError:
+        last = ""
+    run.remember = run.boot
+    return last.strip() != run.boot
+
+
+def remember(run: "Run") -> None:
+    """Write what the next firing must know."""
+    path = f"{run.folder}/last/{run.config.SLUG}"
+    try:
+        _replace(path, run.id, run.remember)
+    except OSError as error:
+        runner.say(f"{path} cannot be written: {error}")
+
+
+def _skip(run: "Run", why: str) -> bool:
+    """Record a firing that is dropped; always False."""
+    run.result, run.error, run.status, run.attempts = "skipped", why, None, 0
+    print(f"keiji: skipped: {why}")
+    try:
+        _replace(f"{run.folder}/done/{run.id}", "new", run.head() + run.tail())
+    except OSError as error:
+        runner.say(f"this cannot be recorded: {error}")
+    return False
+
+
+def _replace(path: str, mark: str, text: str) -> None:
+    """Write the file whole or not at all; raises OSError. Readers pass over names with a dot."""
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/.{name}.{mark}"
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC
+    fd = posix.open(temporary, flags, 0o600)
+    try:
+        try:
+            runner.write_all(fd, text.encode("utf-8", "backslashreplace"))
+            posix.fsync(fd)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError:
+        try:
+            posix.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+# how a run ends
+
+
+def failed(run: "Run", error: BaseException) -> None:
+    """The function has raised: print it as Python does, keep the end of it."""
+    import traceback
+
+    if isinstance(error, KeyboardInterrupt):
+        run.result, run.status, run.signal, run.exit_status = "killed", None, 2, 130
+        run.error = "interrupted"
+        return runner.say(run.error)
+    trace = _trace(error)
+    run.result, run.status, run.exit_status = "failed", 1, 1
+    run.error = repr(type(error))  # should even the rest fail
+    try:
+        run.error = _end_of(traceback.format_exception(type(error), error, trace))
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    except Exception:
+        runner.say(run.error)
+
+
+def _trace(error: BaseException) -> "TracebackType | None":
+    """The traceback without the runner's own frames."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename == _OURS:
+        trace = trace.tb_next
+    return trace
+
+
+def place_of(run: "Run") -> str:
+    """Where the function was when it was stopped, as the last lines of a traceback, or nothing."""
+    import traceback
+
+    trace = _trace(run.unwound) if run.unwound else None
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename != _OURS]
+    return "".join(traceback.format_list(frames[-3:])).rstrip("\n")[-ERROR_LENGTH:]
+
+
+def _end_of(parts: list[str]) -> str:
+    """The last lines, as many as are kept; of an exception's own text that is longer, the beginning."""
+    text = parts[-1].rstrip("\n")[:ERROR_LENGTH]
+    lines = "".join(parts[:-1]).splitlines()
+    while lines and len(lines[-1]) + 1 + len(text) <= ERROR_LENGTH:
+        text = f"{lines.pop()}\n{text}"
+    return text
+
+
+def exited(run: "Run", code: object) -> None:
+    """What Python makes of ``sys.exit(code)``."""
+    if code is None or (isinstance(code, int) and not code & 255):
+        return
+    if isinstance(code, int):
+        run.fail(f"the function ended the process with status {code & 255}", code & 255)
+    else:
+        run.fail(str(code))
+
+
+def settle(run: "Run") -> None:
+    """Decide what a stop means, and hold the task after a failure, before its record is ended."""
+    if run.config.GUARD == "period":
+        _take_due(run)
+    if run.stopped:
+        _judge_stop(run)
+    _hold(run)
+    _drain()
+
+
+def _hold(run: "Run") -> None:
+    if run.result in ("failed", "timed-out", "killed") and run.error != CUT_OFF and run.config.HOLD:
+        slug, at = run.config.SLUG, time.time()
+        text = f"id={run.id}\nresult={run.result}\nat={at:.6f}\nerror={runner.escaped(run.error)}\n"
+        try:
+            _replace(f"{run.folder}/held/{slug}", run.id, text)
+        except OSError as error:  # the unit fails, and its handler has other means
+            runner.say(f"the task cannot be held: {error}")
+
+
+def _judge_stop(run: "Run") -> None:
+    """SIGTERM is a deliberate stop, unless the unit took too long or the machine goes down."""
+    run.result, run.status, run.signal, run.error, run.exit_status = "stopped", None, 15, "", 0
+    if _stop_was_meant(run):
+        return
+    limit = run.config.LIMIT
+    if limit and (time.monotonic() - run.since >= limit or _unit_timed_out(run)):
+        run.result, run.exit_status = "timed-out", 1
+        run.error = f"timed out: the run may take {limit:g} s in all"
+        runner.say(run.error)
+        run.error = f"{run.error}\n{place_of(run)}".strip()
+    elif _ask_manager("is-system-running") == "stopping":
+        run.result, run.error = "killed", CUT_OFF
+
+
+def _stop_was_meant(run: "Run") -> bool:
+    path = f"{run.folder}/stopping/{run.config.SLUG}"
+    try:
+        text = runner.read_file(path).decode("ascii", "replace")
+        if run.id not in text and "*" not in text:
+            return False
+        posix.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _unit_timed_out(run: "Run") -> bool:
+    """The manager's clock started a little before ours."""
+    unit = f"keiji-{run.config.SLUG}.service"
+    return _ask_manager("show", "--property=Result", "--value", unit) == "timeout"
+
+
+def _ask_manager(*words: str) -> str:
+    """What ``systemctl --user`` answers, or nothing when it is not there or slow."""
+    import subprocess
+
+    command = ["systemctl", "--user", *words]
+    try:
+        answer = subprocess.run(
+            command, stdin=-3, stdout=-1, stderr=-3, timeout=2, check=False, encoding="utf-8"
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return ""
+    return answer.stdout.strip()
+
+
+def leave(run: "Run", status: int) -> None:
+    """The function has called `os._exit`: end the record first."""
+    if not run.ended:
+        exited(run, status)
+        run.left_with = run.exit_status
+        run.finish()
+
+
+def leave_with(status: int) -> None:
+    """Exit with another status than the interpreter would."""
+    flush()
+    runner.exit_now(status)
+
+
+def flush() -> None:
+    """Write what the text layers still hold; a log that is gone is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def peak_memory() -> "int | None":
+    """The peak of this process and its children in bytes, where `/proc` doesn't say it."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _drain() -> None:
+    """Wait until the journal has read what was said: of a process that is gone it can't tell the unit."""
+    try:
+        from fcntl import ioctl
+        from termios import TIOCOUTQ
+
+        for _ in range(100):
+            if not int.from_bytes(ioctl(2, TIOCOUTQ, bytes(4)), sys.byteorder):
+                break
+            time.sleep(0.005)
+    except (ImportError, OSError):
+        pass
+
+
+def boot_id() -> str:
+    """This boot's name where there is no `/proc`."""
+    import subprocess
+
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    try:
+        return subprocess.run(command, stdout=-1, stderr=-3, check=False, encoding="utf-8").stdout.strip()
+    except OSError:
+        return ""
