@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from keiji.errors import NoSuchRun, NoSuchTask, StoreUnavailable
+from keiji.errors import NoSuchRun, NoSuchTask
 from keiji.run import Run
 from keiji.settings import Settings
-from keiji.store import history, migrations
+from keiji.store import migrations, queries
 from keiji.store.engine import PATIENCE, Engine
-from keiji.store.models import TASK, flags_of, plain, schedule_text, task_columns, task_of
+from keiji.store.rows import flags_of, microseconds
 from keiji.task import Task
 
 __all__ = ["Store", "open_store"]
+
+_ALL = 2**62
 
 
 def open_store(settings: Settings, patience: float = PATIENCE) -> Store:
@@ -27,15 +29,15 @@ def open_store(settings: Settings, patience: float = PATIENCE) -> Store:
 
 
 class Store:
-    """This machine's tasks and their runs.
+    """This machine's tasks and their runs; used by the one thread that opened it.
 
-    Every method may raise `StoreUnavailable` (one line: what, where, what to do) or `StoreTooNew`. A
-    store may be used by several threads: each has a connection of its own, and closes it.
+    Every method may raise `StoreUnavailable` (one line: what, where, what to do) or `StoreTooNew`.
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self.settings = settings
         self._engine = Engine(settings, patience)
+        self._is_checked = False
         self._host = ""
 
     def __enter__(self) -> Store:
@@ -45,6 +47,8 @@ class Store:
         self.close()
 
     def close(self) -> None:
+        """Let the database go; a later question opens it again."""
+        self._is_checked = False
         self._engine.close()
 
     @property
@@ -54,9 +58,8 @@ class Store:
         A SQLite database belongs to one machine, so its tasks survive a change of the machine's name.
         """
         if not self._host:
-            with self._connected().reading() as database:
-                rows = list(TASK.select(TASK.host).limit(1).tuples().execute(database))
-            self._host = rows[0][0] if rows else socket.gethostname()
+            rows = self._ask("SELECT host FROM task LIMIT 1")
+            self._host = rows[0][0] if rows else os.uname().nodename
         return self._host
 
     def migrate(self) -> int:
@@ -71,22 +74,13 @@ class Store:
 
         A task that is there keeps its `id`, `task_id` and `last_execution`; `host` is always this one.
         """
-        said = {
-            "name": task.name,
-            "description": plain(task.description),
-            "schedule": schedule_text(task.schedule),
-            "build": task.build,
-        }
-        row = {**said, **flags_of(False, None), "host": self.host, "slug": task.slug, "task_id": task.task_id}
-        with self._connected().writing() as database:
-            changed = TASK.update(**said).where(self._this(task.slug)).execute(database)
-            if not changed:
-                TASK.insert(row).execute(database)
-            return self._tasks(database, TASK.slug == task.slug)[0]
+        models = self._models()
+        with self._engine.writing() as database:
+            models.save_task(database, self.host, task)
+        return self.get_task(task.slug)
 
     def find_task(self, slug: str) -> Task | None:
-        with self._connected().reading() as database:
-            return next(iter(self._tasks(database, TASK.slug == slug)), None)
+        return queries.task(self._ask, self.host, slug)
 
     def get_task(self, slug: str) -> Task:
         """The task of that slug; raises `NoSuchTask`."""
@@ -97,13 +91,13 @@ class Store:
 
     def tasks(self) -> list[Task]:
         """This machine's tasks, by name."""
-        with self._connected().reading() as database:
-            return self._tasks(database)
+        return queries.tasks(self._ask, self.host)
 
     def delete_task(self, slug: str) -> bool:
         """Delete the task and its runs; whether there was one."""
-        with self._connected().writing() as database:
-            return bool(TASK.delete().where(self._this(slug)).execute(database))
+        models = self._models()
+        with self._engine.writing() as database:
+            return bool(models.delete_task(database, self.host, slug))
 
     def mend(self, slug: str, disabled: bool, error: str | None) -> bool:
         """Have the record repeat what is true of a task; whether it said otherwise.
@@ -113,22 +107,18 @@ class Store:
         return bool(self.mend_all({slug: (disabled, error)}))
 
     def mend_all(self, truth: Mapping[str, tuple[bool, str | None]]) -> int:
-        """`mend` for many: slug → (is disabled, error or None); how many differed.
+        """`mend` for many: slug → (is disabled, error or None); how many said otherwise.
 
-        Costs one read as long as nothing differs.
+        Costs one read as long as none does.
         """
-        flags = {slug: flags_of(disabled, error) for slug, (disabled, error) in truth.items()}
-        columns = [TASK.slug, TASK.is_disabled, TASK.is_error, TASK.error_txt]
-        with self._connected().reading() as database:
-            rows = TASK.select(*columns).where(TASK.host == self.host).tuples().execute(database)
-            stored = {slug: (bool(disabled), bool(error), text) for slug, disabled, error, text in rows}
-        wrong = [
-            slug for slug, said in stored.items() if slug in flags and tuple(flags[slug].values()) != said
-        ]
+        stored = queries.flags(self._ask, self.host)
+        flags = {slug: flags_of(*said) for slug, said in truth.items() if slug in stored}
+        wrong = {slug: said for slug, said in flags.items() if said != stored[slug]}
         if wrong:
-            with self._connected().writing() as database:
-                for slug in wrong:
-                    TASK.update(**flags[slug]).where(self._this(slug)).execute(database)
+            models = self._models()
+            with self._engine.writing() as database:
+                for slug, said in wrong.items():
+                    models.flag_task(database, self.host, slug, said)
         return len(wrong)
 
     # -- runs -------------------------------------------------------------------------------
@@ -142,23 +132,21 @@ class Store:
         runs = list(runs)
         if not runs:
             return 0
-        with self._connected().writing(durable=True) as database:
-            return history.record(database, self.host, runs)
+        models = self._models()
+        with self._engine.writing(durable=True) as database:
+            return int(models.record(database, self.host, runs))
 
     def runs(self, slug: str, limit: int | None = None) -> list[Run]:
         """The task's runs, the newest first."""
-        with self._connected().reading() as database:
-            return history.newest(database, self.host, slug, limit)
+        return queries.runs(self._ask, self.host, slug, _ALL if limit is None else limit)
 
     def last_runs(self) -> dict[str, Run]:
         """The newest run of each task that has one, by slug; firings that were skipped don't count."""
-        with self._connected().reading() as database:
-            return history.last_of_each(database, self.host)
+        return {run.task: run for run in queries.last_runs(self._ask, self.host)}
 
     def find_run(self, slug: str, id_prefix: str) -> Run | None:
         """The task's run whose id begins so, or None; raises `NoSuchRun` where several do."""
-        with self._connected().reading() as database:
-            found = history.beginning_with(database, self.host, slug, id_prefix)
+        found = queries.runs_beginning(self._ask, self.host, slug, id_prefix)
         if len(found) > 1:
             raise NoSuchRun(f"several runs of task {slug!r} begin with {id_prefix!r}: give more of the id")
         return found[0] if found else None
@@ -168,44 +156,34 @@ class Store:
 
         Each task's newest run stays, however old. `keep_count` is at least 1.
         """
-        before = datetime.now(timezone.utc) - timedelta(days=keep_days)
-        return sum(self._prune(task.id, keep_count, before) for task in self.tasks() if task.id is not None)
+        before = microseconds(datetime.now(timezone.utc) - timedelta(days=keep_days))
+        deleted = 0
+        for task in queries.prunable(self._ask, self.host, keep_count, before):
+            since, newest = queries.kept(self._ask, task, keep_count, before)
+            while some := self._prune(task, since, newest):
+                deleted += some
+        return deleted
 
     # -- parts ------------------------------------------------------------------------------
 
-    def _prune(self, task: int, keep_count: int, before: datetime) -> int:
-        with self._connected().reading() as database:
-            kept = history.oldest_kept(database, task, keep_count, before)
-        deleted = 0
-        while kept:
-            with self._connected().writing() as database:
-                some = history.prune(database, task, kept)
-            if not some:
-                break
-            deleted += some
-        return deleted
+    def _prune(self, task: int, since: int, newest: int) -> int:
+        models = self._models()
+        with self._engine.writing() as database:
+            return int(models.prune(database, task, since, newest))
 
-    def _tasks(self, database: Any, *conditions: Any) -> list[Task]:
-        query = TASK.select(*task_columns()).where(TASK.host == self.host, *conditions)
-        return [task_of(row) for row in query.order_by(TASK.slug).tuples().execute(database)]
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        self._check()
+        return self._engine.ask(query, *values)
 
-    def _this(self, slug: str) -> Any:
-        return (TASK.host == self.host) & (TASK.slug == slug)
+    def _models(self) -> Any:
+        """What writes; loaded late, because it loads peewee."""
+        self._check()
+        from keiji.store import models
 
-    def _connected(self) -> Engine:
-        """The engine, whose database has been found to be of this program's version."""
-        if self._engine.connect():
-            try:
-                with self._engine.reading() as database:
-                    found = migrations.version(database)
-                migrations.refuse_newer(found, self._engine.where)
-                if found < migrations.LATEST:
-                    command = "system update" if found else "init"
-                    raise StoreUnavailable(
-                        f"the database {self._engine.where} is older than this keiji: "
-                        f"`keiji {command}` brings it up to date"
-                    )
-            except BaseException:
-                self._engine.close()
-                raise
-        return self._engine
+        return models
+
+    def _check(self) -> None:
+        """Find out, once a connection, whether the database is of this program's version."""
+        if not self._is_checked:
+            migrations.check(self._engine)
+            self._is_checked = True

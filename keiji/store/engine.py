@@ -1,4 +1,8 @@
-"""The database behind the store: loading peewee, connecting, and saying what went wrong."""
+"""The database behind the store: connecting, transactions, and saying what went wrong.
+
+Reading needs `sqlite3` alone; peewee, which takes as long to load as Python takes to start four times,
+is loaded by the first write.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +21,22 @@ from keiji.settings import Settings
 PATIENCE = 10.0  # seconds to wait for another process's write
 _PAUSE = 0.01
 _DRIVERS = ("psycopg", "psycopg2", "psycopg2cffi", "pymysql", "MySQLdb", "pysqlite2", "pysqlite3")
-
-
-def _load_peewee() -> Any:
-    """peewee without the drivers that it tries one after another: psycopg2 alone, where it is
-    installed, takes longer to load than Python takes to start, and SQLite needs none of them."""
-    hidden = [name for name in _DRIVERS if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` fail at once
-    try:
-        import peewee
-    finally:
-        for name in hidden:
-            sys.modules.pop(name, None)
-    return peewee
-
-
-peewee = _load_peewee()
+_MEANINGS = {
+    "locked|busy": "the database {where} is being written by another program: try again "
+    "(`fuser {where}` names it)",
+    "full": "the disk that holds the database {where} is full: free some space on it",
+    "readonly|read-only": "the database {where} cannot be written: check its owner and mode",
+    "unable to open": "the database {where} cannot be opened: `keiji init` makes it where it is missing; "
+    "else check its owner and mode",
+    "malformed|not a database|disk i/o": "the database {where} is damaged: move it away, then `keiji init` "
+    "and `keiji task build --all` make a new one",
+}
 
 
 class Engine:
-    """One database, connected when it is first used, once a thread.
+    """One database, connected when it is first used.
 
-    `where` names the database in messages. Every method raises `StoreUnavailable`.
+    `where` names it in messages. Every method may raise `StoreUnavailable`.
     """
 
     def __init__(self, settings: Settings, patience: float) -> None:
@@ -50,21 +48,42 @@ class Engine:
         self.path = settings.folders.database
         self.where = str(self.path)
         self.patience = patience
-        self.database = peewee.SqliteDatabase(
-            _uri(self.path),
-            uri=True,
-            timeout=patience,
-            pragmas={"foreign_keys": 1, "synchronous": "NORMAL"},
-        )
-
-    def connect(self) -> bool:
-        """Connect this thread if it is not connected; says whether it did."""
-        with self.explaining():
-            return bool(self.database.connect(reuse_if_open=True))
+        self._reader: sqlite3.Connection | None = None
+        self._writer: Any = None
 
     def close(self) -> None:
         with self.explaining():
-            self.database.close()
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows that a SELECT answers; ``?`` stands for each value."""
+        with self.explaining():
+            if self._reader is None:
+                self._reader = sqlite3.connect(
+                    _uri(self.path), uri=True, timeout=self.patience, isolation_level=None
+                )
+            return self._reader.execute(query, values).fetchall()
+
+    @contextmanager
+    def writing(self, durable: bool = False) -> Iterator[Any]:
+        """A peewee database in one transaction, which holds the write lock from its beginning.
+
+        One that reads first and asks for the lock later fails at once when another has written since.
+        `durable`: the commit is on the disk when this returns, for callers who then remove the source.
+        """
+        with self.explaining():
+            database = self._connected_writer()
+            if durable:
+                database.execute_sql("PRAGMA synchronous = FULL")
+            try:
+                with database.atomic("IMMEDIATE"):
+                    yield database
+            finally:
+                if durable:
+                    database.execute_sql("PRAGMA synchronous = NORMAL")
 
     def create(self) -> None:
         """Make the database file if there is none, readable by its owner alone."""
@@ -77,71 +96,70 @@ class Engine:
                 f"the database {self.where} cannot be made ({error.strerror}): "
                 "check its folder's owner and mode"
             ) from None
-        self.connect()
         self._use_wal()
 
     @contextmanager
-    def reading(self) -> Iterator[Any]:
-        """The database for queries that change nothing."""
-        with self.explaining():
-            yield self.database
-
-    @contextmanager
-    def writing(self, durable: bool = False) -> Iterator[Any]:
-        """The database in one transaction, which holds the write lock from its beginning.
-
-        One that reads first and asks for the lock later fails at once when another has written since.
-        `durable`: the commit is on the disk when this returns, for callers who then remove the source.
-        """
-        with self.explaining():
-            if durable:
-                self.database.execute_sql("PRAGMA synchronous = FULL")
-            try:
-                with self.database.atomic("IMMEDIATE"):
-                    yield self.database
-            finally:
-                if durable:
-                    self.database.execute_sql("PRAGMA synchronous = NORMAL")
-
-    @contextmanager
     def explaining(self) -> Iterator[None]:
+        """Turn the database's errors into `StoreUnavailable`."""
         try:
             yield
-        # Rows are fetched outside of peewee's own translation, so sqlite3's errors come through as well.
-        except (peewee.PeeweeException, sqlite3.Error) as error:
+        except _errors() as error:
             raise StoreUnavailable(self._explain(error)) from error
 
-    def _explain(self, error: Exception) -> str:
+    def _connected_writer(self) -> Any:
+        if self._writer is None:
+            self._writer = load_peewee().SqliteDatabase(
+                _uri(self.path),
+                uri=True,
+                timeout=self.patience,
+                pragmas={"foreign_keys": 1, "synchronous": "NORMAL"},
+            )
+        return self._writer
+
+    def _use_wal(self) -> None:
+        """Have readers not wait for writers.
+
+        SQLite refuses at once, whatever the timeout, when two processes switch at the same moment, so
+        this asks again.
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                self.ask("PRAGMA journal_mode = WAL")
+                return
+            except StoreUnavailable as error:
+                if "locked" not in str(error.__cause__) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _explain(self, error: BaseException) -> str:
         said = str(error).strip().partition("\n")[0]
         for words, meaning in _MEANINGS.items():
             if any(word in said.lower() for word in words.split("|")):
                 return meaning.format(where=self.where)
         return f"the database {self.where} failed: {said or type(error).__name__}"
 
-    def _use_wal(self) -> None:
-        """Readers don't wait for writers. SQLite refuses at once, whatever the timeout, when two
-        processes switch at the same moment, so ask again."""
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                self.database.execute_sql("PRAGMA journal_mode = WAL")
-                return
-            except peewee.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise StoreUnavailable(self._explain(error)) from error
-            time.sleep(_PAUSE)
+
+def load_peewee() -> Any:
+    """peewee without the drivers that it tries one after another.
+
+    psycopg2 alone, where it is installed, takes longer to load than Python takes to start, and SQLite
+    needs none of them.
+    """
+    hidden = [name for name in _DRIVERS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` fail at once
+    try:
+        import peewee
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+    return peewee
 
 
-_MEANINGS = {
-    "locked|busy": "the database {where} is being written by another program: try again "
-    "(`fuser {where}` names it)",
-    "full": "the disk that holds the database {where} is full: free some space on it",
-    "readonly|read-only": "the database {where} cannot be written: check its owner and mode",
-    "unable to open": "the database {where} cannot be opened: `keiji init` makes it where it is missing; "
-    "else check its owner and mode",
-    "malformed|not a database|disk i/o": "the database {where} is damaged: move it away, then `keiji init` "
-    "and `keiji task build --all` make a new one",
-}
+def _errors() -> tuple[type[Exception], ...]:
+    """peewee translates most of sqlite3's errors, not those of fetching rows."""
+    peewee = sys.modules.get("peewee")
+    return (sqlite3.Error, peewee.PeeweeException) if peewee else (sqlite3.Error,)
 
 
 def _uri(path: Path) -> str:

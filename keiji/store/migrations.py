@@ -7,10 +7,9 @@ way of numbering rows.
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from keiji.errors import StoreTooNew
-from keiji.store.engine import Engine, peewee
+from keiji.errors import StoreTooNew, StoreUnavailable
+from keiji.store.engine import Engine
 
 # Times are whole microseconds since the Unix epoch: exact, and they sort.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -55,51 +54,53 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
 LATEST = max(MIGRATIONS)
 
 _SERIAL = "INTEGER PRIMARY KEY AUTOINCREMENT"
+_MIGRATION = "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, applied BIGINT NOT NULL)"
 
 
-def version(database: Any) -> int:
-    """The number of the last migration that was applied; 0 for an empty database."""
-    try:
-        row = database.execute_sql("SELECT max(number) FROM migration").fetchone()
-    except peewee.OperationalError as error:
-        if "no such table" in str(error):
-            return 0
-        raise
-    return row[0] or 0
+def check(engine: Engine) -> None:
+    """Raise `StoreTooNew`, or `StoreUnavailable` for a database that has to be migrated first."""
+    found = _version(engine)
+    if found < LATEST:
+        command = "keiji system update" if found else "keiji init"
+        raise StoreUnavailable(
+            f"the database {engine.where} is older than this keiji: `{command}` brings it up to date"
+        )
 
 
 def migrate(engine: Engine) -> int:
     """Bring the schema up to date and return how many steps that took; raises `StoreTooNew`.
 
-    Each step is one transaction that looks again after it has the write lock, so two processes may
-    start at once and either may be killed.
+    Each step is one transaction that looks again when it has the write lock, so two processes may start
+    at once and either may be killed.
     """
-    applied = 0
-    with engine.reading() as database:
-        refuse_newer(version(database), engine.where)
-    for number in sorted(MIGRATIONS):
-        with engine.writing(durable=True) as database:
-            applied += _apply(database, number)
-    return applied
+    missing = range(_version(engine) + 1, LATEST + 1)
+    return sum(_apply(engine, number) for number in missing)
 
 
-def refuse_newer(found: int, where: str) -> None:
+def _version(engine: Engine) -> int:
+    """The number of the last step that was applied; 0 for an empty database; raises `StoreTooNew`."""
+    try:
+        found = int(engine.ask("SELECT max(number) FROM migration")[0][0])
+    except StoreUnavailable as error:
+        if "no such table" not in str(error.__cause__):
+            raise
+        return 0
     if found > LATEST:
         raise StoreTooNew(
-            f"the database {where} was written by a newer keiji (schema {found}, this one knows {LATEST}): "
-            "upgrade keiji"
+            f"the database {engine.where} was written by a newer keiji (schema {found}, this one knows "
+            f"{LATEST}): upgrade keiji"
         )
+    return found
 
 
-def _apply(database: Any, number: int) -> int:
-    database.execute_sql(
-        "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, applied BIGINT NOT NULL)"
-    )
-    if version(database) >= number:
-        return 0
-    for statement in MIGRATIONS[number]:
-        database.execute_sql(statement.replace("{serial}", _SERIAL))
-    database.execute_sql(
-        "INSERT INTO migration (number, applied) VALUES (?, ?)", (number, time.time_ns() // 1000)
-    )
-    return 1
+def _apply(engine: Engine, number: int) -> bool:
+    with engine.writing(durable=True) as database:
+        database.execute_sql(_MIGRATION)
+        query = f"SELECT 1 FROM migration WHERE number = {database.param}"
+        if database.execute_sql(query, (number,)).fetchone():
+            return False  # another process was faster
+        for statement in MIGRATIONS[number]:
+            database.execute_sql(statement.replace("{serial}", _SERIAL))
+        insert = f"INSERT INTO migration (number, applied) VALUES ({database.param}, {database.param})"
+        database.execute_sql(insert, (number, time.time_ns() // 1000))
+    return True

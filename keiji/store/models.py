@@ -1,119 +1,116 @@
-"""The tables, and how their rows become values and back."""
+"""The tables as peewee knows them, and what is written to them.
+
+Each function takes a peewee database inside a transaction. Only writers load this module.
+"""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
 
-from keiji.run import Result, Run, Trigger
-from keiji.store.engine import peewee
+from keiji.run import Result, Run
+from keiji.store.engine import load_peewee
+from keiji.store.rows import (
+    FLAGS,
+    RUN_COLUMNS,
+    TASK_VALUES,
+    flags_of,
+    microseconds,
+    plain,
+    row_of,
+    schedule_text,
+)
 from keiji.task import Task
 
-if TYPE_CHECKING:
-    from keiji.schedule import Schedule
+peewee = load_peewee()
 
-TASK_VALUES = ("id", "task_id", "host", "name", "description", "schedule", "build", "last_execution")
-FLAGS = ("is_disabled", "is_error", "error_txt")
-RUN_VALUES = (
-    "id",
-    "host",
-    "trigger",
-    "due",
-    "began",
-    "ended",
-    "result",
-    "exit_status",
-    "signal",
-    "error",
-    "attempts",
-    "cpu_seconds",
-    "peak_memory_bytes",
-    "build",
-)
-
-# Not `Model` classes: those hold one database each for all threads and stores of a process.
+# Not `Model` classes: those hold one database each, for all stores of a process.
 TASK = peewee.Table("task", (*TASK_VALUES, "slug", *FLAGS))
-RUN = peewee.Table("run", ("number", "task", *RUN_VALUES))
+RUN = peewee.Table("run", ("number", *RUN_COLUMNS))
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def task_columns() -> list[Any]:
-    return [getattr(TASK, name) for name in TASK_VALUES]
+_ASKED = 500  # ids a statement; SQLite bounds the values of one
+_PRUNED = 2000  # rows a transaction, so that others wait for a moment only
 
 
-def run_columns() -> list[Any]:
-    """A run's columns with its task's slug before them; for a query that joins both tables."""
-    return [TASK.slug, *(getattr(RUN, name) for name in RUN_VALUES)]
+def save_task(database: Any, host: str, task: Task) -> None:
+    """Insert the task, or update the one of its slug, which keeps its ids, flags and last execution."""
+    said = {
+        "name": task.name,
+        "description": plain(task.description),
+        "schedule": schedule_text(task.schedule),
+        "build": task.build,
+    }
+    if not TASK.update(**said).where(_this(host, task.slug)).execute(database):
+        flags = dict(zip(FLAGS, flags_of(False, None), strict=True))
+        TASK.insert(**said, **flags, host=host, slug=task.slug, task_id=task.task_id).execute(database)
 
 
-def task_of(row: tuple[Any, ...]) -> Task:
-    number, task_id, host, name, description, schedule, build, last_execution = row
-    return Task(
-        name=name,
-        description=description,
-        schedule=schedule_of(schedule),
-        build=build,
-        host=host,
-        task_id=task_id,
-        id=number,
-        last_execution=time_of(last_execution),
+def flag_task(database: Any, host: str, slug: str, flags: tuple[bool, bool, str]) -> None:
+    changes = dict(zip(FLAGS, flags, strict=True))
+    TASK.update(**changes).where(_this(host, slug)).execute(database)
+
+
+def delete_task(database: Any, host: str, slug: str) -> bool:
+    """Delete the task and, by the database's own rule, its runs; whether there was one."""
+    return bool(TASK.delete().where(_this(host, slug)).execute(database))
+
+
+def record(database: Any, host: str, runs: Iterable[Run]) -> int:
+    """Insert the runs that are new and belong to a task that is there; how many that were.
+
+    In plain SQL: for hundreds of rows peewee takes many times as long to build a statement as SQLite to
+    carry it out.
+    """
+    by_id = {run.id: run for run in runs}
+    ids = dict(
+        database.execute_sql(f"SELECT slug, id FROM task WHERE host = {database.param}", (host,)).fetchall()
     )
+    known = _known(database, host, list(by_id))
+    fresh = [run for run in by_id.values() if run.task in ids and run.id not in known]
+    statement = f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES ({_marks(database, len(RUN_COLUMNS))})"
+    database.cursor().executemany(statement, [row_of(run, host, ids[run.task]) for run in fresh])
+    _note_executed(database, ids, fresh)
+    return len(fresh)
 
 
-def run_of(row: tuple[Any, ...]) -> Run:
-    slug, *rest = row
-    values = dict(zip(RUN_VALUES, rest, strict=True))
-    values.update(
-        trigger=Trigger(values["trigger"]),
-        result=Result(values["result"]),
-        due=time_of(values["due"]),
-        began=time_of(values["began"]),
-        ended=time_of(values["ended"]),
+def prune(database: Any, task: int, since: int, newest: int) -> int:
+    """Delete some of the task's runs before `since` (microseconds), but never `newest`; how many."""
+    old = RUN.alias("old")
+    some = old.select(old.number).where((old.task == task) & (old.began < since) & (old.number != newest))
+    return int(RUN.delete().where(RUN.number.in_(some.limit(_PRUNED))).execute(database))
+
+
+def _this(host: str, slug: str) -> Any:
+    return (TASK.host == host) & (TASK.slug == slug)
+
+
+def _known(database: Any, host: str, ids: list[str]) -> set[str]:
+    """Those of the ids that have a row."""
+    known: set[str] = set()
+    for i in range(0, len(ids), _ASKED):
+        some = ids[i : i + _ASKED]
+        statement = (
+            f"SELECT id FROM run WHERE host = {database.param} AND id IN ({_marks(database, len(some))})"
+        )
+        known.update(row[0] for row in database.execute_sql(statement, (host, *some)).fetchall())
+    return known
+
+
+def _note_executed(database: Any, ids: dict[str, int], runs: list[Run]) -> None:
+    """Note when the tasks were last executed; a firing that was skipped executed nothing."""
+    last: dict[str, datetime] = {}
+    for run in runs:
+        if run.result is not Result.SKIPPED:
+            last[run.task] = max(run.began, last.get(run.task, run.began))
+    mark = database.param
+    statement = (
+        f"UPDATE task SET last_execution = {mark} "
+        f"WHERE id = {mark} AND (last_execution IS NULL OR last_execution < {mark})"
     )
-    return Run(task=slug, **values)
+    rows = [(at := microseconds(began), ids[slug], at) for slug, began in last.items()]
+    database.cursor().executemany(statement, rows)
 
 
-def row_of(run: Run, task: int) -> dict[str, Any]:
-    """The columns of a run of the task whose row has the id `task`."""
-    values = {name: getattr(run, name) for name in RUN_VALUES}
-    values.update(
-        task=task,
-        trigger=str(run.trigger),
-        result=str(run.result),
-        due=None if run.due is None else microseconds(run.due),
-        began=microseconds(run.began),
-        ended=microseconds(run.ended),
-        error=plain(run.error),
-    )
-    return values
-
-
-def flags_of(disabled: bool, error: str | None) -> dict[str, Any]:
-    """The columns that repeat what is true of a task; `error` is None unless it is held."""
-    return dict(zip(FLAGS, (disabled, error is not None, plain(error or "")), strict=True))
-
-
-def schedule_text(schedule: Schedule) -> str:
-    return json.dumps(schedule.to_dict(), ensure_ascii=False, sort_keys=True)
-
-
-def schedule_of(text: str) -> Schedule:
-    from keiji.schedule import Schedule
-
-    return Schedule.from_dict(json.loads(text))
-
-
-def microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def time_of(at: int | None) -> datetime | None:
-    return None if at is None else _EPOCH + timedelta(microseconds=at)
-
-
-def plain(text: str) -> str:
-    """Text that every database takes: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+def _marks(database: Any, number: int) -> str:
+    return ", ".join([database.param] * number)
