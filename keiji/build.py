@@ -20,6 +20,7 @@ from keiji.evaluating import Evaluator
 from keiji.executables import command, prune
 from keiji.folders import Folders
 from keiji.inspection import Places
+from keiji.runner_start import START
 from keiji.schedule import Schedule
 from keiji.settings import Settings
 from keiji.workspace import Sources
@@ -140,8 +141,8 @@ class _Job:
             schedule = evaluator.evaluate(self._places(fresh))
             firing = self.firing_of(schedule, self.sources.slug)
             digest = _digest([inputs, schedule.to_dict(), firing])[:16]
-            parts.lay(fresh, self.stock.donor)
-            parts.lay_config(fresh, self._constants(schedule, firing, digest))
+            constants = self._constants(schedule, firing, digest)
+            parts.lay(fresh, self.builds / digest, constants, self.stock.donor)
             sizes = executables.sizes(fresh)
             self._write_record(fresh, inputs, schedule, firing, sizes)
             is_new = self._put(fresh, self.builds / digest)
@@ -170,7 +171,7 @@ class _Job:
         return _digest([task, self.stock.shared, author, python, ours])
 
     def _command(self) -> list[str]:
-        start = str(self.folders.current(self.sources.slug) / "start.py")
+        start = str(self.folders.current(self.sources.slug) / START)
         if self.environment.needs_site:
             return [self.environment.python, "-I", "-u", start]
         return [self.environment.interpreter, "-I", "-S", "-u", start]
@@ -180,7 +181,7 @@ class _Job:
         return Places(*copies, str(self.sources.folder), str(self.folders.workspace))
 
     def _constants(self, schedule: Schedule, firing: dict[str, Any], digest: str) -> dict[str, object]:
-        """The runner's ``keiji_config``."""
+        """All that the runner knows of this build."""
         environment = self.environment
         return {
             **parts.task_constants(self.sources, schedule.in_zone(self.time_zone)),

@@ -78,7 +78,10 @@ def _compile(path: str, places: Places) -> CodeType | None:
         code = code_of(path, places)
     except Mistake:
         return None
-    write_byte_code(path, _read(path), code)
+    target = byte_code_path(path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "wb") as file:
+        file.write(byte_code(_read(path), code))
     return code
 
 
@@ -88,12 +91,9 @@ def byte_code_path(path: str) -> str:
     return os.path.join(folder, "__pycache__", f"{name[:-3]}.{sys.implementation.cache_tag}.pyc")
 
 
-def write_byte_code(path: str, source: bytes, code: CodeType) -> None:
-    """Write the byte code of the module in `path` as one that is taken without a look at its source."""
-    target = byte_code_path(path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with open(target, "wb") as file:
-        file.write(util.MAGIC_NUMBER + _UNCHECKED + util.source_hash(source) + marshal.dumps(code))
+def byte_code(source: bytes, code: CodeType) -> bytes:
+    """What a ``.pyc`` holds that is taken without a look at its source."""
+    return util.MAGIC_NUMBER + _UNCHECKED + util.source_hash(source) + marshal.dumps(code)
 
 
 def code_of(path: str, places: Places) -> CodeType:

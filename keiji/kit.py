@@ -25,7 +25,12 @@ def lay(packages: Path) -> None:
     folder = packages / "keiji"
     folder.mkdir(exist_ok=True)
     for module in (*AUTHORING, *TOOLS):
-        name = f"{module}.py"
-        text = (PACKAGE / name).read_text(encoding="utf-8")
-        if files.read(folder / name) != text:
-            files.write(folder / name, text, mode=0o644)
+        path = source(module)
+        text = path.read_text(encoding="utf-8")
+        if files.read(folder / path.name) != text:
+            files.write(folder / path.name, text, mode=0o644)
+
+
+def source(module: str) -> Path:
+    """Where a module of keiji lies."""
+    return PACKAGE / f"{module}.py"

@@ -1,4 +1,4 @@
-"""What keiji adds to each build beside the author's files: the runner, the kit, the constants."""
+"""What keiji adds to each build beside the author's files: the runner with its constants, and the kit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from keiji import kit, runner
+from keiji import kit, runner_start
 from keiji.executables import is_code
-from keiji.inspection import byte_code_path, write_byte_code
+from keiji.inspection import byte_code, byte_code_path
 from keiji.schedule import Schedule
 from keiji.workspace import Sources
-
-CONFIG = "keiji_config.py"
 
 
 @dataclass(frozen=True)
@@ -30,28 +28,23 @@ class Donor:
 @cache
 def digest() -> str:
     """Changes when any of them does."""
-    found = hashlib.sha256(runner.STUB.encode())
-    for name, source in sorted(_sources().items()):
-        found.update(name.encode() + b"\0" + source.read_bytes())
+    found = hashlib.sha256()
+    kits = {kit.source(module) for module in kit.AUTHORING}
+    for path in sorted({*kits, *kit.PACKAGE.glob("runner*.py")}):
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
 
 
-def lay(folder: Path, donor: Donor | None) -> None:
-    """Put them into a build, linked from `donor` where that works."""
-    (folder / "start.py").write_text(runner.STUB, encoding="utf-8")
-    (folder / "keiji" / "__pycache__").mkdir(parents=True)
-    (folder / "__pycache__").mkdir()
-    for name, source in _sources().items():
-        target = folder / name
-        try:
-            if donor is None:
-                raise FileNotFoundError
-            os.link(donor.folder / name, target)
-            os.link(donor.folder / byte_code_path(name), byte_code_path(str(target)))
-        except OSError:
-            target.unlink(missing_ok=True)
-            shutil.copyfile(source, target)
-            _compile(target)
+def lay(folder: Path, place: Path, constants: Mapping[str, object], donor: Donor | None) -> None:
+    """Put them into a build that will lie in `place`; what is the same everywhere is linked from `donor`."""
+    runner_start.write_runner(folder, constants)
+    _compile(folder / "start.py", folder / runner_start.START, str(place / "start.py"))
+    for name in ("", "keiji"):
+        (folder / name / "__pycache__").mkdir(parents=True)
+    for module in kit.AUTHORING:
+        _lay_file(folder, donor, f"keiji/{module}.py", kit.source(module))
+    for helper in folder.glob("keiji_*.py"):
+        _lay_byte_code(folder, donor, helper.name)
 
 
 def task_constants(sources: Sources, schedule: Schedule) -> dict[str, object]:
@@ -73,13 +66,6 @@ def task_constants(sources: Sources, schedule: Schedule) -> dict[str, object]:
     }
 
 
-def lay_config(folder: Path, constants: Mapping[str, object]) -> None:
-    """Write the constants that the runner reads of this task."""
-    lines = [f"{name} = {value!r}\n" for name, value in constants.items()]
-    (folder / CONFIG).write_text("".join(lines), encoding="utf-8")
-    _compile(folder / CONFIG)
-
-
 def link_shared(donor: Donor, folder: Path) -> None:
     """Link the code that tasks share from another build; raises OSError when that can't be done.
 
@@ -94,12 +80,30 @@ def link_shared(donor: Donor, folder: Path) -> None:
             os.link(donor.folder / name, folder / name)
 
 
-def _sources() -> dict[str, Path]:
-    """The Python files: their names in a build → where they come from."""
-    own = {name: kit.PACKAGE / original for original, name in runner.COPIES.items()}
-    return own | {f"keiji/{module}.py": kit.PACKAGE / f"{module}.py" for module in kit.AUTHORING}
+def _lay_file(folder: Path, donor: Donor | None, name: str, source: Path) -> None:
+    if not _is_linked(folder, donor, name):
+        shutil.copyfile(source, folder / name)
+    _lay_byte_code(folder, donor, name)
 
 
-def _compile(path: Path) -> None:
+def _lay_byte_code(folder: Path, donor: Donor | None, name: str) -> None:
+    compiled = byte_code_path(name)
+    if not _is_linked(folder, donor, compiled):
+        _compile(folder / name, folder / compiled, name)
+
+
+def _is_linked(folder: Path, donor: Donor | None, name: str) -> bool:
+    """Whether the file could be linked: not across file systems, nor when the donor has been removed."""
+    if donor is None:
+        return False
+    try:
+        os.link(donor.folder / name, folder / name)
+    except OSError:
+        return False
+    return True
+
+
+def _compile(path: Path, target: Path, name: str) -> None:
     source = path.read_bytes()
-    write_byte_code(str(path), source, compile(source, str(path), "exec", dont_inherit=True, optimize=0))
+    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+    target.write_bytes(byte_code(source, code))

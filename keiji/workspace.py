@@ -50,7 +50,7 @@ def create_task(
     `InvalidName` and, for a description that is not one line of text, `UsageError`.
     """
     slug = slug_of(name)
-    if not _is_one_line(description):
+    if not is_one_line(description):
         raise UsageError("a description is one line of text, without control characters")
     folder = folders.tasks / slug
     folders.tasks.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def read_sources(folders: Folders, name: str) -> Sources:
         raise InvalidTask(f"{folder / '.env'}: TASK_NAME is missing; write TASK_NAME={slug}")
     _check_belongs(folder, task_name)
     description = env.get("TASK_DESCRIPTION", "")
-    if not _is_one_line(description):
+    if not is_one_line(description):
         raise InvalidTask(f"{folder / '.env'}: TASK_DESCRIPTION must be one line of text")
     return Sources(folder, slug, task_name, description, env)
 
@@ -131,11 +131,11 @@ def _check_belongs(folder: Path, name: str) -> None:
         )
 
 
-def _is_one_line(text: str) -> bool:
+def is_one_line(text: str) -> bool:
     """Whether a record can print it: `splitlines` knows more ends of a line than ``\\n``."""
     controls = any(ord(character) < 32 or ord(character) == 127 for character in text)
     surrogates = any(0xD800 <= ord(character) <= 0xDFFF for character in text)
-    return not controls and not surrogates and len(text.splitlines()) <= 1
+    return not controls and not surrogates and len(f"{text}.".splitlines()) == 1
 
 
 @contextmanager
