@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keiji import files, latches, ledger, running, verdict
 from keiji.errors import KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
@@ -20,8 +21,10 @@ from keiji.folders import Folders
 from keiji.host import Host
 from keiji.locks import task_lock
 from keiji.run import Result
-from keiji.store import Store
 from keiji.task import slug_of
+
+if TYPE_CHECKING:
+    from keiji.store import Store
 
 
 class Verb(str, enum.Enum):
