@@ -124,4 +124,3 @@ class Boot(Value):
 
     def __str__(self) -> str:
         return "boot"
-

@@ -50,6 +50,12 @@ def test_a_fixed_time_that_exists_twice_is_due_the_first_time() -> None:
     assert times(daily, "Europe/Berlin", BACK, 2) == ["25T02:30+02:00", "26T02:30+01:00"]
 
 
+def test_the_end_of_a_repeated_hour_is_due_once_it_has_really_come() -> None:
+    daily = Schedule().every_day().at("03:00")
+
+    assert times(daily, "Europe/Berlin", BACK, 2) == ["25T03:00+01:00", "26T03:00+01:00"]
+
+
 def test_between_the_two_passes_a_fixed_time_is_over() -> None:
     daily = Schedule().every_day().at("02:30")
 
