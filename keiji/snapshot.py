@@ -67,9 +67,9 @@ class _Walk:
 
     def _folder(self, entry: os.DirEntry[str], name: str, above: tuple[str, ...]) -> None:
         real = os.path.realpath(entry.path)
-        if entry.is_symlink() and not real.startswith(self._workspace + "/"):
+        if entry.is_symlink() and not _is_within(real, self._workspace):
             raise InvalidTask(f"{entry.path} links to a folder outside the workspace: name its path in .env")
-        if real in above:
+        if any(_is_within(folder, real) for folder in above):
             raise InvalidTask(f"{entry.path} links to a folder that it lies in")
         self._note(b"d", name, b"")
         if self._copies:
@@ -132,3 +132,7 @@ def _has_code(folder: Path) -> bool:
     if any(entry.name.endswith(".py") for entry in entries):
         return True
     return any(_has_code(Path(e.path)) for e in entries if e.is_dir(follow_symlinks=False))
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
