@@ -85,13 +85,13 @@ class Dispatcher:
         if entry:
             raise TaskBusy(f"a run of task {slug!r} is in progress ({entry.id})")
         marker = self.folders.requested(slug)
+        self.host.log(slug, "INFO", "run: asked for by hand")
         files.write(marker, "")
         try:
             run = self.host.start_run(slug)
         except BaseException:
             marker.unlink(missing_ok=True)
             raise
-        self.host.log(slug, "INFO", "run: asked for by hand")
         return Reply(f"{slug}: run {run} began", run)
 
     def _stop(self, slug: str) -> Reply:
