@@ -196,19 +196,20 @@ def _check_jitter(form: WallClock | Cron, jitter: float) -> None:
 
 
 def _check_loop(form: WallClock | Cron, zone: zones.Zone) -> None:
-    """Some versions of systemd fire without end in the hour before clocks of some zones go forward; ask
-    the one that is here where that could be."""
+    """Some versions of systemd fire without end in the last hours before the clocks of some zones go
+    forward; ask the one that is here where that could be."""
     lines, _ = _lines(form, zone)
     for change in zone.changes:
         dues = dues_before(form, change) if change.is_odd and change.is_forward else []
-        if dues and not lines[0].endswith(" UTC"):
-            if any(_next(line, due) <= due for line in lines for due in (dues[0], dues[-1])):
-                day = datetime.fromtimestamp(change.at, zone.clocks).date()
-                raise UnsupportedHere(
-                    f"a time in the last hours before the clocks of {zone.name} go forward ({day}): this version "
-                    "of systemd would fire it again and again there; name another time or zone, or upgrade systemd"
-                )
-            return
+        if not dues or lines[0].endswith(" UTC"):
+            continue
+        if any(_next(line, due) <= due for line in lines for due in (dues[0], dues[-1])):
+            day = datetime.fromtimestamp(change.at, zone.clocks).date()
+            raise UnsupportedHere(
+                f"a time shortly before the clocks of {zone.name} go forward ({day}): the systemd here would "
+                "fire it over and over on that day; another time or zone, or a newer systemd is needed"
+            )
+        return
 
 
 def _next(expression: str, after: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from math import lcm
 
 from keiji.forms import ALL_MONTHS, WEEK, Cron, WallClock
@@ -22,18 +23,20 @@ def of_period(period: int, phase: timedelta) -> tuple[str, ...]:
     cycle = lcm(period, 60)
     if 3600 % cycle:
         cycle = lcm(period, 3600)
-    by_minute: dict[int, list[int]] = {}  # minute of the cycle: milliseconds
-    for instant in range(phase // timedelta(milliseconds=1) % (period * 1000), cycle * 1000, period * 1000):
-        by_minute.setdefault(instant // 60000, []).append(instant % 60000)
-    by_hour: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for minute, moments in by_minute.items():
-        by_hour.setdefault((minute // 60, tuple(moments)), []).append(minute % 60)
-    hours: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
-    for (hour, moments), minutes in by_hour.items():
-        hours.setdefault((moments, tuple(_repeated(minutes, cycle // 60, 60))), []).append(hour)
+    first = phase // timedelta(milliseconds=1) % (period * 1000)
+    moments: dict[int, list[int]] = {}  # minute of the cycle: milliseconds
+    for instant in range(first, cycle * 1000, period * 1000):
+        moments.setdefault(instant // 60000, []).append(instant % 60000)
+    minutes: dict[tuple[int, str], list[int]] = {}  # hour, seconds: minutes
+    for minute, found in moments.items():
+        minutes.setdefault((minute // 60, _seconds(found)), []).append(minute % 60)
+    hours: dict[str, list[int]] = {}  # minutes and seconds: hours
+    for (hour, seconds), numbers in minutes.items():
+        rest = f"{_open(_repeated(numbers, cycle // 60, 60), 60)}:{seconds}"
+        hours.setdefault(rest, []).append(hour)
+    every = max(cycle // 3600, 1)
     return tuple(
-        f"*-*-* {_open(_repeated(numbers, max(cycle // 3600, 1), 24), 24)}:{_open(minutes, 60)}:{_seconds(moments)} UTC"
-        for (moments, minutes), numbers in hours.items()
+        f"*-*-* {_open(_repeated(found, every, 24), 24)}:{rest} UTC" for rest, found in hours.items()
     )
 
 
@@ -72,7 +75,7 @@ def grouped(minutes_of_day: Iterable[int]) -> list[tuple[tuple[int, ...], tuple[
 
 
 def closed(values: Sequence[int], low: int, high: int) -> str:
-    """Sorted values of a field that goes from `low` to `high`, as ``*``, a range, steps with an end or a list."""
+    """Sorted values of a field from `low` to `high`, as ``*``, a range, steps with an end or a list."""
     if len(values) == high - low + 1:
         return "*"
     step = _step(values)
@@ -83,9 +86,9 @@ def closed(values: Sequence[int], low: int, high: int) -> str:
 
 
 def _open(values: Sequence[int], size: int) -> str:
-    """The same where steps may run to the end of the field: they must go on evenly in the next hour or day."""
+    """The same in UTC, where steps need no end when they go on evenly in the next hour or day."""
     step = _step(values)
-    if 1 < step and size % step == 0 and len(values) == size // step:
+    if step > 1 and size % step == 0 and len(values) == size // step:
         return f"{values[0]:02}/{step}"
     return closed(values, 0, size - 1)
 
@@ -103,7 +106,7 @@ def _seconds(moments: Sequence[int]) -> str:
 
 def _step(values: Sequence[int]) -> int:
     """The one distance between neighbours, else 0."""
-    distances = {later - earlier for earlier, later in zip(values, values[1:], strict=False)}
+    distances = {later - earlier for earlier, later in pairwise(values)}
     return distances.pop() if len(distances) == 1 else 0
 
 

@@ -18,9 +18,9 @@ _UTC = frozenset({
     "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "Etc/GMT", "Etc/GMT0", "Etc/GMT+0", "Etc/GMT-0",
     "Etc/Greenwich",
 })  # fmt: skip
-# Names that systemd misreads, with one of the same clocks. In the hour before Dublin's clocks go forward
-# systemd before 252.37 and 257.5 fires without end: its winter is encoded as a daylight saving time of minus one
-# hour. And a name that is also the abbreviation of the machine's own zone is taken for just that.
+# Names that systemd misreads, each with one of the same clocks. Dublin's winter is encoded as a daylight
+# saving time of minus one hour: older systemd (252.36 still) fires without end in the hour before its
+# clocks go forward. And a name that is an abbreviation in the machine's own zone is taken for just that.
 _SAME_CLOCKS = {
     "Europe/Dublin": "Europe/London",
     "Eire": "Europe/London",
@@ -70,7 +70,7 @@ class Zone:
 
 
 def ahead(name: str, now: datetime) -> Zone:
-    """The zone `name` with the changes of ten years from `now`; `UnsupportedHere` when systemd has none such."""
+    """The zone `name` and its changes of ten years from `now`; `UnsupportedHere` when systemd has no such."""
     return _ahead(name, int(now.timestamp()) // _DAY)
 
 
