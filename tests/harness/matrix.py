@@ -106,7 +106,7 @@ def install(combination: Combination, python: Path) -> None:
     """keiji without its dependencies, then those that are wanted here."""
     shutil.rmtree(combination.venv, ignore_errors=True)
     subprocess.run([combination.python, "-m", "venv", combination.venv], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--use-pep517"]
     constraints = ["--constraint", OLDEST_LIBRARIES] if combination.oldest else []
     # peewee's SQLite extensions would need a compiler, and keiji does not use them
     environment = {**os.environ, "NO_SQLITE": "1"}

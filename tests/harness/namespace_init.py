@@ -37,10 +37,13 @@ FORGOTTEN = re.compile(
 
 def main(uid: int, command: Sequence[str]) -> int:
     """Returns the command's exit status, as a shell tells it."""
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C is for the command
+    interrupts: list[int] = []  # Ctrl-C is for the command
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
     person = Person(uid)
     furnish(person)
     keeper.fork(person)
+    if interrupts:
+        return 130
     try:
         started = person.start(command, person.session, environment(person))
     except OSError as error:
