@@ -23,7 +23,7 @@ from person import CGROUPS, Person
 SOCKET = Path("/run/harness/socket")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYSTEMD = "/usr/lib/systemd/systemd"
-PATIENCE = 60  # seconds for a manager to come up or to leave
+PATIENCE = 100  # seconds for a manager to come up or to leave; its units have 90
 ALONE: dict[str, Any] = {
     "stdin": subprocess.DEVNULL,
     "stdout": subprocess.DEVNULL,
@@ -91,10 +91,10 @@ class Keeper:
         """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: unannounced."""
         assert self.manager
         assert self.journald
-        if how == "power-cut":
-            kill_all(self.person.manager)
-        else:
+        if how != "power-cut":
             self.manager.terminate()
+            self.manager.wait(PATIENCE)
+        kill_all(self.person.manager)
         self.manager.wait(PATIENCE)
         remove(self.person.manager)
         shutil.rmtree(self.person.runtime)  # as logind does: transient units and runtime masks go

@@ -89,6 +89,7 @@ def furnish(person: Person) -> None:
     HOME.chmod(0o700)
     Path("/run/systemd/journald.conf.d/zz-harness.conf").write_text(JOURNALD_CONF)
     name_machine()
+    tmpfs(str(CGROUPS))  # between: a file system is not mounted over itself
     mount("-t", "cgroup2", "cgroup2", str(CGROUPS))  # one unified tree, on a hybrid machine too
 
 
