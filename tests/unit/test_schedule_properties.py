@@ -32,8 +32,15 @@ ZONES = (
     "Pacific/Chatham",  # UTC+12:45, jumps at 02:45
     "Pacific/Apia",  # left out 30 December 2011
 )
-# cronsim steps by whole hours, so it loses a wildcard's times where clocks jump otherwise.
-ODD_JUMPS = ("Australia/Lord_Howe", "Pacific/Chatham")
+# For a wildcard cronsim steps by whole hours, and it sets out from midnights that do not exist.
+ODD_JUMPS = (
+    "Australia/Lord_Howe",
+    "Pacific/Chatham",
+    "Africa/Cairo",
+    "America/Havana",
+    "America/Santiago",
+    "Asia/Beirut",
+)
 MINUTE = timedelta(minutes=1)
 UTC = timezone.utc
 
