@@ -45,11 +45,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def moment(time: datetime | None, zone: Any = None) -> str | None:
-    """RFC 3339, whole seconds unless the time has a fraction (then milliseconds)."""
+    """RFC 3339 in `zone` (None: the time's own), milliseconds only where there is a fraction."""
     if time is None:
         return None
     fraction = "milliseconds" if time.microsecond else "seconds"
-    return time.astimezone(zone).isoformat(timespec=fraction)
+    return (time.astimezone(zone) if zone else time).isoformat(timespec=fraction)
 
 
 def stretch(length: timedelta) -> str:
