@@ -69,7 +69,7 @@ def test_each_command_prints_what_the_page_says(photos, tmp_path):
             path = Path(lines[0].removeprefix("# ")).expanduser()
             path.write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
             continue
-        for command, printed in examples(lines):
+        for command, printed in list(examples(lines)):
             done = subprocess.run(
                 ["bash", "-c", f"{command} 2>&1"],
                 env=environment,
