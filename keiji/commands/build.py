@@ -134,7 +134,7 @@ def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task |
         located = task.evolve(schedule=task.schedule.in_zone(session.settings.time_zone))
         _install(session, change, host.render(located, built.command))
         building.swap(folders, slug, built.hash)
-        if record != task:
+        if record != task or str(record.schedule) != str(task.schedule):
             change.task = store.save_task(task)
     except BaseException:
         _undo(session, store, [change])

@@ -81,9 +81,3 @@ def test_each_command_prints_what_the_page_says(photos, tmp_path):
                 check=False,
             )
             assert plain(done.stdout.splitlines()) == plain(printed), f"$ {command}"
-
-
-def test_the_walk_leaves_nothing_of_the_task():
-    home = Path(os.environ["HOME"])
-
-    assert [str(path) for path in home.rglob("*backup*")] == []
