@@ -48,13 +48,12 @@ def firing(schedule: Schedule, slug: str) -> dict[str, object]:
 
 
 class Bench:
-    """Builds tasks as a command does; leaves the same objects for all builds."""
+    """Builds tasks as a command does."""
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
         self.environment = ready(folders)
         self.evaluator = Evaluator(self.environment)
-        self.stock = building.Stock()
         self.settings = Settings(folders)
 
     def __enter__(self) -> Bench:
@@ -63,18 +62,26 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self.evaluator.close()
 
-    def build(self, name: str = "ping", firing_of: building.FiringOf = firing) -> Built:
+    def build(
+        self,
+        name: str = "ping",
+        firing_of: building.FiringOf = firing,
+        stock: building.Stock | None = None,
+    ) -> Built:
         """Build the task and swap it in."""
-        built = self.try_build(name, firing_of)
+        built = self.try_build(name, firing_of, stock)
         building.swap(self.folders, built.slug, built.hash)
         return built
 
-    def try_build(self, name: str = "ping", firing_of: building.FiringOf = firing) -> Built:
-        """Build the task as a new command would, so that nothing is remembered of the workspace."""
-        self.stock = building.Stock()
-        return building.build(
-            self.folders, self.settings, name, self.evaluator, self.environment, firing_of, self.stock
-        )
+    def try_build(
+        self,
+        name: str = "ping",
+        firing_of: building.FiringOf = firing,
+        stock: building.Stock | None = None,
+    ) -> Built:
+        """Build the task; as a new command would, unless there is a stock of builds before."""
+        others = (self.evaluator, self.environment, firing_of, stock)
+        return building.build(self.folders, self.settings, name, *others)
 
 
 def contents(folder: Path) -> dict[str, str]:
