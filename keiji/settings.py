@@ -158,7 +158,9 @@ def _db_url(value: str) -> str:
     try:
         _ = urlsplit(value).port
     except ValueError:
-        raise ValueError("must be a postgresql://user:password@host:port/database URL") from None
+        raise ValueError(
+            "must be a postgresql://user:password@host:port/database URL, with %23 for a # in it and the like"
+        ) from None
     return value
 
 

@@ -1,0 +1,111 @@
+"""A home with a database for tests, and run files as a runner leaves them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from keiji.folders import Folders
+from keiji.run import Result, Run, Trigger
+from keiji.runfile import Entry, render
+from keiji.schedule import Schedule
+from keiji.settings import Settings
+from keiji.store import Store, open_store
+from keiji.task import Task
+
+ROOT = Path(__file__).parents[2]
+NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+BOOT = "b00t"
+EVERY_MINUTE = Schedule().run().every(1).minutes().build()
+
+
+def new_home(base: Path) -> Folders:
+    """The two folders as `init` makes them, without a database."""
+    folders = Folders(base / "workspace", base / "home")
+    folders.workspace.mkdir(parents=True)
+    for path in folders.made():
+        path.mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+def ready_store(folders: Folders, *slugs: str, schedule: Schedule = EVERY_MINUTE) -> Store:
+    """A migrated store with a task for each slug."""
+    store = open_store(Settings(folders))
+    store.migrate()
+    for slug in slugs:
+        store.save_task(a_task(slug, schedule))
+    return store
+
+
+def a_task(name: str = "ping", schedule: Schedule = EVERY_MINUTE, **changes: object) -> Task:
+    task = Task(name, "a task", schedule, "a1b2", "elsewhere", task_id=f"id-of-{name}")
+    return task.evolve(**changes)
+
+
+def a_run(number: int = 1, task: str = "ping", **changes: object) -> Run:
+    """The run of that number, which began `number` minutes after noon."""
+    began = NOON + timedelta(minutes=number)
+    said: dict[str, object] = {
+        "id": f"{number:032x}",
+        "task": task,
+        "host": "elsewhere",
+        "trigger": Trigger.TIMER,
+        "began": began,
+        "ended": began + timedelta(seconds=1),
+        "result": Result.SUCCEEDED,
+        **changes,
+    }
+    return Run(**said)  # type: ignore[arg-type]
+
+
+def an_entry(number: int = 1, task: str = "ping", **changes: object) -> Entry:
+    """What the run file of the run of that number says while it goes on."""
+    began = NOON + timedelta(minutes=number)
+    return Entry(f"{number:032x}", task, "a1b2", os.getpid(), BOOT, "timer", began).evolve(**changes)
+
+
+def begin(folders: Folders, entry: Entry) -> Path:
+    """Make the run file of a run that begins."""
+    path = folders.running(entry.task)
+    path.write_text(render(entry), encoding="utf-8")
+    return path
+
+
+def ended(entry: Entry, result: Result = Result.SUCCEEDED, **changes: object) -> Entry:
+    """The entry with an end a second after its beginning."""
+    return entry.evolve(ended=entry.began + timedelta(seconds=1), result=result, **changes)
+
+
+def finish(folders: Folders, entry: Entry, result: Result = Result.SUCCEEDED) -> Path:
+    """End a run as its runner does: append to its file, then rename it."""
+    path = folders.running(entry.task)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(render(ended(entry, result)).removeprefix(render(entry)))
+    return path.rename(folders.done / entry.id)
+
+
+def leave(folders: Folders, *numbers: int, task: str = "ping") -> None:
+    """Runs that have ended and wait to be delivered."""
+    for number in numbers:
+        entry = an_entry(number, task)
+        (folders.done / entry.id).write_text(render(ended(entry)), encoding="utf-8")
+
+
+def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Another Python that can import keiji and these helpers, and runs `code`."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run_python(code: str, *arguments: object) -> str:
+    """What `code` prints in another Python; it must succeed."""
+    process = start_python(code, *arguments)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output

@@ -1,0 +1,200 @@
+"""What settings.conf may say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keiji import settings
+from keiji.errors import InvalidSettings
+from keiji.folders import Folders
+from keiji.settings import Settings
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path, tmp_path / "home")
+
+
+def _load(folders: Folders, text: str) -> tuple[Settings, list[str]]:
+    folders.settings.write_text(text, encoding="utf-8")
+    return settings.load(folders)
+
+
+def _refused(folders: Folders, text: str) -> str:
+    with pytest.raises(InvalidSettings) as caught:
+        _load(folders, text)
+    return caught.value.message
+
+
+def test_without_a_file_everything_has_its_default(folders, monkeypatch):
+    monkeypatch.setenv("TZ", "Africa/Nairobi")
+
+    assert settings.load(folders) == (Settings(folders, "default", "Africa/Nairobi", True, 1048576), [])
+
+
+def test_the_text_that_init_writes_says_the_defaults(folders):
+    read, warnings = _load(folders, settings.default_text("Asia/Tokyo"))
+
+    assert (read, warnings) == (Settings(folders, time_zone="Asia/Tokyo"), [])
+
+
+def test_every_key_that_init_writes_has_a_comment_above_it():
+    lines = settings.default_text("UTC").splitlines()
+
+    keys = [i for i, line in enumerate(lines) if "=" in line and not line.startswith("#")]
+    assert len(keys) == 4
+    assert all(lines[i - 1].startswith("#") for i in keys)
+
+
+def test_values_are_read(folders):
+    text = "DB_URL=postgres://u:p@h/d\nTIME_ZONE=Asia/Tokyo\nROTATE_LOGS=0\nLOG_MAX_SIZE=0\n"
+
+    assert _load(folders, text) == (Settings(folders, "postgres://u:p@h/d", "Asia/Tokyo", False, 0), [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  ROTATE_LOGS = 0  ",
+        "ROTATE_LOGS='0'",
+        'ROTATE_LOGS="0" # no rotation',
+        "# a comment\n\n\t# another\nROTATE_LOGS=0",
+        "TIME_ZONE=UTC\r\nROTATE_LOGS=0\r\n",
+        "\ufeffROTATE_LOGS=0",
+    ],
+)
+def test_spaces_quotes_comments_and_foreign_line_ends_change_nothing(folders, text):
+    read, warnings = _load(folders, text)
+
+    assert (read.rotate_logs, warnings) == (False, [])
+
+
+def test_a_hash_inside_a_value_begins_no_comment(folders):
+    assert _load(folders, "DB_URL=postgresql://h/d#1")[0].db_url == "postgresql://h/d#1"
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("DB_URL=sqlite", "`default`"),
+        ("DB_URL=mysql://u:p@h/d", "postgresql://"),
+        ("DB_URL=postgresql://u:p@h:port/d", "postgresql://"),
+        ("TIME_ZONE=Mars/Olympus", "IANA"),
+        ("TIME_ZONE=", "IANA"),
+        ("TIME_ZONE=../../etc/passwd", "IANA"),
+        ("TIME_ZONE=/etc/localtime", "IANA"),
+        ("TIME_ZONE=Europe", "IANA"),
+        ("TIME_ZONE=localtime", "IANA"),
+        ("TIME_ZONE=right/Europe/Paris", "IANA"),
+        ("ROTATE_LOGS=yes", "0 or 1"),
+        ("ROTATE_LOGS=", "0 or 1"),
+        ("LOG_MAX_SIZE=-1", "0 or more"),
+        ("LOG_MAX_SIZE=1e6", "0 or more"),
+        ("LOG_MAX_SIZE=1_000", "0 or more"),
+        ("LOG_MAX_SIZE=٣", "0 or more"),
+        ("LOG_MAX_SIZE=9223372036854775808", "0 or more"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_line_key_and_what_is_allowed(folders, line, allowed):
+    message = _refused(folders, f"# first\n{line}\n")
+
+    key = line.partition("=")[0]
+    assert message.startswith(f"{folders.settings}, line 2: {key} must be ")
+    assert allowed in message
+    assert "\n" not in message
+
+
+def test_a_misspelt_zone_is_answered_with_the_nearest_one(folders):
+    assert "did you mean Africa/Nairobi?" in _refused(folders, "TIME_ZONE=africa/nairobi")
+
+
+@pytest.mark.parametrize("line", ["ROTATE_LOGS", "postgresql://u:hunter2@h/d?sslmode=on", "=1"])
+def test_a_line_that_is_no_setting_is_refused_and_not_repeated(folders, line):
+    message = _refused(folders, f"TIME_ZONE=UTC\n{line}\n")
+
+    assert f"{folders.settings}, line 2: a setting is KEY=VALUE" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(("key", "meant"), [("ROTATE_LOG", "ROTATE_LOGS"), ("time_zone", "TIME_ZONE")])
+def test_an_unknown_key_is_a_warning_that_names_the_nearest_one(folders, key, meant):
+    read, warnings = _load(folders, f"TIME_ZONE=UTC\n{key}=0\n")
+
+    assert read == Settings(folders)
+    assert warnings == [f"{folders.settings}, line 2: unknown key {key!r} is ignored; did you mean {meant}?"]
+
+
+def test_an_unknown_key_that_resembles_none_is_answered_with_all_of_them(folders):
+    assert _load(folders, "COLOUR=0")[1][0].endswith("known are DB_URL, TIME_ZONE, ROTATE_LOGS, LOG_MAX_SIZE")
+
+
+def test_a_key_that_is_set_twice_is_a_warning_and_the_later_line_counts(folders):
+    read, warnings = _load(folders, "LOG_MAX_SIZE=1\nLOG_MAX_SIZE=2\n")
+
+    assert read.log_max_size == 2
+    assert warnings == [f"{folders.settings}, line 2: LOG_MAX_SIZE was set above; this line counts"]
+
+
+@given(
+    password=st.from_regex(r"[A-Z0-9]{12}", fullmatch=True),
+    form=st.sampled_from(
+        ["postgresql://u:{}@h:nan/d", "mysql://u:{}@h/d", "u:{}@h", "Postgresql://u:{}@h/d"]
+    ),
+    key=st.sampled_from(["DB_URL", "DBURL", "db_url"]),
+)
+def test_a_password_is_never_shown(tmp_path_factory, password, form, key):
+    folder = tmp_path_factory.mktemp("settings")
+    folders = Folders(folder, folder)
+    try:
+        said = repr(_load(folders, f"{key}={form.format(password)}"))
+    except InvalidSettings as error:
+        said = error.message
+
+    assert password not in said
+
+
+def test_the_value_itself_does_not_print_the_url(folders):
+    assert "secret" not in repr(Settings(folders, db_url="postgresql://u:secret@h/d"))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_bytes(b"TIME_ZONE=\xff"), lambda path: path.mkdir()]
+)
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(folders, make):
+    make(folders.settings)
+
+    with pytest.raises(InvalidSettings, match=re.escape(str(folders.settings))):
+        settings.load(folders)
+
+
+def test_the_zone_is_one_that_tells_the_time(folders):
+    assert str(Settings(folders, time_zone="Africa/Nairobi").zone) == "Africa/Nairobi"
+
+
+@pytest.mark.parametrize(
+    ("tz", "link", "file", "zone"),
+    [
+        ("Africa/Nairobi", "/usr/share/zoneinfo/Asia/Tokyo", "Europe/Paris", "Africa/Nairobi"),
+        (":Africa/Nairobi", None, None, "Africa/Nairobi"),
+        (":/usr/share/zoneinfo/Africa/Nairobi", None, None, "Africa/Nairobi"),
+        ("UTC-3", "/usr/share/zoneinfo/Asia/Tokyo", "Europe/Paris", "Asia/Tokyo"),
+        ("", "../usr/share/zoneinfo/Asia/Tokyo", None, "Asia/Tokyo"),
+        ("", "/var/db/timezone/zoneinfo/Asia/Tokyo", None, "Asia/Tokyo"),
+        ("", "/somewhere/else", "Europe/Paris\n", "Europe/Paris"),
+        ("", None, "Europe/Paris", "Europe/Paris"),
+        ("", None, "nonsense", "UTC"),
+        ("", None, None, "UTC"),
+    ],
+)
+def test_the_machines_zone_is_found(tmp_path, tz, link, file, zone):
+    if link:
+        (tmp_path / "localtime").symlink_to(link)
+    if file:
+        (tmp_path / "timezone").write_text(file)
+
+    assert settings.machine_zone({"TZ": tz} if tz else {}, etc=tmp_path) == zone
