@@ -142,7 +142,7 @@ class _Job:
             firing = self.firing_of(schedule, self.sources.slug)
             digest = _digest([inputs, schedule.to_dict(), firing])[:16]
             constants = self._constants(schedule, firing, digest)
-            parts.lay(fresh, self.builds / digest, constants, self.stock.donor)
+            parts.lay(fresh, constants, self.stock.donor)
             sizes = executables.sizes(fresh)
             self._write_record(fresh, inputs, schedule, firing, sizes)
             is_new = self._put(fresh, self.builds / digest)

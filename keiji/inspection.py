@@ -46,7 +46,8 @@ def inspect(places: Places) -> CodeType:
 
     Raises `Mistake`.
     """
-    compiled = {path: _compile(path, places) for path in _python_files(places.task)}
+    by_hand = os.path.join(places.task, "main.py")  # no run imports it
+    compiled = {path: _compile(path, places) for path in _python_files(places.task) if path != by_hand}
     for path in _python_files(places.shared):
         if not os.path.exists(byte_code_path(path)):
             _compile(path, places)
