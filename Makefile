@@ -10,7 +10,7 @@ help:
 	@echo "make test         all tests; ARGS='-k latch' hands options to pytest"
 	@echo "make test-matrix  all tests on the oldest and newest Python and libraries"
 	@echo "make lint         ruff and mypy"
-	@echo "make bench        what a firing costs, side by side with its floor"
+	@echo "make bench        ratios to their floors; ONLY=cpu,drift measures these"
 	@echo "make clean        remove what these targets made"
 
 setup:
@@ -31,7 +31,7 @@ lint: setup
 	$(PYTHON) -m mypy
 
 bench: setup
-	@$(MANAGER) tests/harness/bench
+	@$(MANAGER) $(PYTHON) tests/bench $(ONLY)
 
 acceptance:
 	@echo "make acceptance: there is no .deb to accept yet" >&2; exit 1
