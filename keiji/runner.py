@@ -7,6 +7,7 @@ firing; `__future__` is a file, too); what happens seldom lies in `runner_rare` 
 
 import _signal  # type: ignore[import-not-found]
 import atexit
+import gc
 import posix
 import sys
 import time
@@ -30,7 +31,7 @@ RESERVED = frozenset(
 JOURNAL = "/run/systemd/journal/stdout"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 READ = posix.O_RDONLY | posix.O_CLOEXEC
-exit_now, execv_now, execve_now = posix._exit, posix.execv, posix.execve
+exit_now, execv_now, execve_now, fork_now = posix._exit, posix.execv, posix.execve, posix.fork
 
 
 class Stopped(SystemExit):
@@ -43,16 +44,20 @@ class Stopped(SystemExit):
 _own_path: list[str] = []
 
 
-def rare(name: str = "rare") -> "Any":
-    """The module ``runner_<name>`` beside this one, whatever a function has done to `sys.path`."""
-    full = f"{'keiji_' if __name__ == '__main__' else 'keiji.'}runner_{name}"
-    if full not in sys.modules:
+def bring(name: str) -> "Any":
+    """A module of the build or of the standard library, whatever a function has done to `sys.path`."""
+    if name not in sys.modules:
         path, sys.path = sys.path, _own_path or sys.path
         try:
-            __import__(full)
+            __import__(name)
         finally:
             sys.path = path
-    return sys.modules[full]
+    return sys.modules[name]
+
+
+def rare(name: str = "rare") -> "Any":
+    """The module ``runner_<name>`` beside this one."""
+    return bring(f"{'keiji_' if __name__ == '__main__' else 'keiji.'}runner_{name}")
 
 
 def say(text: str) -> None:
@@ -316,6 +321,7 @@ class Run:
     def watch(self) -> None:
         """See to it that stderr is set apart once it is used, and that no way out leaves no record."""
         posix._exit, posix.execv, posix.execve = self.leave, self.execv, self.execve  # type: ignore[assignment]
+        posix.fork = self.fork
         self.errors = sys.stderr
         if "os" in sys.modules:
             return errors_apart(self.config.SLUG)
@@ -347,6 +353,20 @@ class Run:
         if posix.getpid() == self.pid:
             rare().leave(self, status)
         exit_now(status)
+
+    def fork(self) -> int:
+        """Instead of `os.fork`: in the child SIGTERM does what it does in any.
+
+        It is blocked meanwhile, since a child of Python's forgets what comes before it has set itself up.
+        """
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+        try:
+            child = fork_now()
+            if not child and _signal.getsignal(_signal.SIGTERM) == self.on_term:
+                _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+            return child
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
     def execv(self, *arguments: "Any") -> None:
         """Instead of `os.execv`, which would leave nobody to make the record."""
@@ -449,6 +469,7 @@ def main(config: "Any", file: str) -> None:
     for _ in range(2):  # SIGTERM may interrupt the first before it has disarmed itself
         atexit.register(run.finish)
     run.environment()
+    gc.freeze()  # what is here now is here to the end: looking through it then costs a tenth of a firing
     if run.result == "succeeded":
         if config.TIMEOUT or config.TRIES > 1:
             rare("tries").tries(run)

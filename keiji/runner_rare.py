@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
     from keiji import runner
     from keiji.runner import Run
@@ -62,17 +62,23 @@ def _due(config, at: float) -> "float | None":  # type: ignore[no-untyped-def]
     """The last due time until `at`, as epoch seconds."""
     if config.PERIOD:
         return config.PHASE + (at - config.PHASE) // config.PERIOD * config.PERIOD  # type: ignore[no-any-return]
-    from datetime import datetime, timedelta, timezone
+    import datetime
 
-    before = set(sys.modules)
-    from keiji.schedule import Schedule
-
-    schedule = Schedule.from_dict(config.SCHEDULE)
-    due = schedule.last_time(datetime.fromtimestamp(at, timezone.utc), timedelta(seconds=config.PHASE))
-    for name in set(sys.modules) - before:  # the function may have a whole keiji of its own
-        if name == "keiji" or name.startswith("keiji."):
-            del sys.modules[name]
+    moment = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+    functions_own = _forget_keiji()
+    try:
+        schedule = runner.bring("keiji.schedule").Schedule.from_dict(config.SCHEDULE)
+        due = schedule.last_time(moment, datetime.timedelta(seconds=config.PHASE))
+    finally:
+        _forget_keiji()
+        sys.modules.update(functions_own)
     return due.timestamp() if due else None
+
+
+def _forget_keiji() -> "dict[str, ModuleType]":
+    """The function may have a keiji of its own, or none; the build's must not stay in its place."""
+    names = [name for name in sys.modules if name == "keiji" or name.startswith("keiji.")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _takes_due(run: "Run") -> bool:
@@ -179,7 +185,7 @@ def _exists(path: str) -> bool:
 
 def failed(run: "Run", error: BaseException) -> None:
     """The function has raised: print it as Python does, keep the end of it."""
-    import traceback
+    traceback = runner.bring("traceback")
 
     if isinstance(error, KeyboardInterrupt):
         run.result, run.status, run.signal, run.exit_status = "killed", None, 2, 130
@@ -205,7 +211,7 @@ def _trace(error: BaseException) -> "TracebackType | None":
 
 def place_of(run: "Run") -> str:
     """Where the function was when it was stopped, as the last lines of a traceback, or nothing."""
-    import traceback
+    traceback = runner.bring("traceback")
 
     trace = _trace(run.unwound) if run.unwound else None
     frames = [frame for frame in traceback.extract_tb(trace) if frame.filename != _OURS]
@@ -247,8 +253,10 @@ def _hold(run: "Run") -> None:
         text = f"id={run.id}\nresult={run.result}\nat={at:.6f}\nerror={runner.escaped(run.error)}\n"
         try:
             _replace(f"{run.folder}/held/{slug}", run.id, text)
-        except OSError as error:  # the unit fails, and its handler has other means
+        except OSError as error:
             runner.say(f"the task cannot be held: {error}")
+            run.file = ""  # a record without an end stays: it blocks the next firing, and the handler
+            # of the failed unit, which has other means, holds the task when it ends it
 
 
 def _judge_stop(run: "Run") -> None:
@@ -288,7 +296,7 @@ def _unit_timed_out(run: "Run") -> bool:
 
 def _ask_manager(*words: str) -> str:
     """What ``systemctl --user`` answers, or nothing when it is not there or slow."""
-    import subprocess
+    subprocess = runner.bring("subprocess")
 
     command = ["systemctl", "--user", *words]
     try:
@@ -297,7 +305,8 @@ def _ask_manager(*words: str) -> str:
         )
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return ""
-    return answer.stdout.strip()
+    text: str = answer.stdout.strip()
+    return text
 
 
 def leave(run: "Run", status: int) -> None:
@@ -326,21 +335,21 @@ def flush() -> None:
 def peak_memory() -> "int | None":
     """The peak of this process and its children in bytes, where `/proc` doesn't say it."""
     try:
-        import resource
+        resource = runner.bring("resource")
     except ImportError:
         return None
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak: int = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _drain() -> None:
     """Wait until the journal has read what was said: of a process that is gone it can't tell the unit."""
     try:
-        from fcntl import ioctl
-        from termios import TIOCOUTQ
-
+        fcntl, termios = runner.bring("fcntl"), runner.bring("termios")
         for _ in range(100):
-            if not int.from_bytes(ioctl(2, TIOCOUTQ, bytes(4)), sys.byteorder):
+            if not int.from_bytes(fcntl.ioctl(2, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
                 break
             time.sleep(0.005)
     except (ImportError, OSError):
@@ -349,10 +358,11 @@ def _drain() -> None:
 
 def boot_id() -> str:
     """This boot's name where there is no `/proc`."""
-    import subprocess
+    subprocess = runner.bring("subprocess")
 
     command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
     try:
-        return subprocess.run(command, stdout=-1, stderr=-3, check=False, encoding="utf-8").stdout.strip()
+        text: str = subprocess.run(command, stdout=-1, stderr=-3, check=False, encoding="utf-8").stdout
     except OSError:
         return ""
+    return text.strip()

@@ -93,12 +93,14 @@ class _Try:
     def is_child(self) -> bool:
         """Fork; in the child call the function; in the parent wait, and fill in how it ended."""
         runner.rare().flush()
+        run = self.run
+        run.result, run.status, run.signal, run.error, run.exit_status = "succeeded", 0, None, "", 0
         reader, writer = posix.pipe()
         previous = _handle({_SIGTERM: self._on_term, _SIGALRM: self._on_alarm, _SIGINT: self._on_int})
         try:
             child = posix.fork()
         except OSError as error:
-            self.run.fail(f"the function cannot be started: {error}")
+            run.fail(f"the function cannot be started: {error}")
         else:
             if not child:
                 _handle(previous)
@@ -147,7 +149,6 @@ class _Try:
 
     def _conclude(self, status: int, text: str) -> None:
         run = self.run
-        run.result, run.status, run.signal, run.error, run.exit_status = "succeeded", 0, None, "", 0
         if run.stopped or (status == 0 and not self.timed_out):
             return
         if self.timed_out:
