@@ -280,6 +280,13 @@ def main(arguments: list[str] | None = None) -> None:
 
         output.error(problem.message)
         sys.exit(problem.exit_status)
+    except OSError as problem:
+        if debug:
+            raise
+        from keiji import output
+
+        output.error(f"{problem.filename or 'the system'}: {problem.strerror or problem}")
+        sys.exit(1)
     except Exception as problem:
         if debug:
             raise

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keiji import build as building
-from keiji import environment, files, output
+from keiji import environment, files, output, workspace
 from keiji.build import Built
 from keiji.directives import Directive, Verb
 from keiji.errors import HostFailed, KeijiError
@@ -58,7 +58,7 @@ class Change:
 
 def build(session: Session, name: str | None, restart: bool) -> int:
     """Build one task, or all (`name` None); the exit status. With `restart` end the runs in progress."""
-    slugs = [slug_of(name)] if name is not None else all_slugs(session)
+    slugs = [slug_of(name)] if name is not None else workspace.task_slugs(session.folders)
     if not slugs:
         output.note("there is no task in the workspace: keiji task create NAME --desc TEXT")
         return 0
@@ -67,13 +67,6 @@ def build(session: Session, name: str | None, restart: bool) -> int:
     for problem in failures:
         output.error(problem.message)
     return failures[0].exit_status if failures else 0
-
-
-def all_slugs(session: Session) -> list[str]:
-    """The tasks of the workspace, by their folders."""
-    folder = session.folders.tasks
-    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def _build_all(session: Session, slugs: list[str], restart: bool) -> list[KeijiError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keiji import output, settings, workspace
+from keiji import environment, output, settings, workspace
 from keiji.folders import Folders
 from keiji.host import Host
 from keiji.store import open_store
@@ -14,6 +14,7 @@ def init(folders: Folders, host: Host) -> None:
     for folder in folders.made():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made += workspace.make_workspace(folders, settings.default_text(settings.machine_zone()))
+    environment.ensure(folders, output.note)
     read, warnings = settings.load(folders)
     new_database = read.uses_sqlite and not folders.database.exists()
     with open_store(read) as store:

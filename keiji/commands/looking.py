@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from keiji import output, states
+from keiji import output, states, workspace
 from keiji.commands.delivering import deliver
 from keiji.errors import NoSuchTask, TaskNotBuilt
 from keiji.run import Run
@@ -213,9 +213,7 @@ def _with_next(session: Session, task: Task, state: TaskState) -> TaskState:
 
 def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:
     built = {task.slug for task, _ in seen}
-    folder = session.folders.tasks
-    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted(name for name in names if name not in built and not name.startswith("."))
+    return [slug for slug in workspace.task_slugs(session.folders) if slug not in built]
 
 
 def _with_last(session: Session, task: Task, state: TaskState, last: Run | None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class SystemdHost:
     def disarm(self, slugs: Iterable[str]) -> None:
         names = [units.timer(slug) for slug in slugs]
         if names:
-            systemctl.each(["stop", "--"], names, check=False)
+            systemctl.each(["stop", "--quiet", "--"], names, check=False)
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
         slugs = list(slugs)
@@ -161,7 +161,8 @@ class SystemdHost:
         raise HostFailed(f"systemd did not start {units.service(slug)} within {_START_PATIENCE:.0f} s")
 
     def stop_run(self, slug: str) -> None:
-        systemctl.call("stop", "--", units.service(slug), timeout=_STOP_PATIENCE)
+        # quietly: to warn that the timer can start it again takes systemctl 75 ms
+        systemctl.call("stop", "--quiet", "--", units.service(slug), timeout=_STOP_PATIENCE)
 
     def ending(self, slug: str) -> Ending:
         wanted = ("ActiveState", "InvocationID", "Result", "ExecMainCode", "ExecMainStatus")
