@@ -51,11 +51,7 @@ def firings_of(task: Task, time_zone: str) -> Firings:
     """The task's firings; `time_zone` is that of a schedule that names none."""
     from keiji.schedule import phase_of
 
-    schedule = task.schedule
-    try:
-        schedule = schedule.in_zone(time_zone)
-    except InvalidSchedule:
-        pass  # its zone is gone; `reason` does without
+    schedule = task.schedule.in_zone(time_zone)
     seconds = getattr(schedule.form, "seconds", 0)
     return Firings(schedule, phase_of(seconds, task.slug) if seconds else timedelta(0))
 

@@ -70,10 +70,19 @@ def end_run(
         entry = entry.evolve(
             ended=max(at, entry.began), result=result, status=status, signal=signal, error=error
         )
-    # The record first: whoever dies between the two steps leaves a run that is ended once more.
-    files.write(folders.done / run, render(entry))
+    # The record first: whoever dies between the two steps leaves a run that is ended once more, and then
+    # what was said first stands.
+    if not _has_ended(folders.done / run):
+        files.write(folders.done / run, render(entry))
     _clear_running(folders, slug, run)
     return True
+
+
+def _has_ended(path: Path) -> bool:
+    try:
+        return read(path).ended is not None
+    except (DamagedRunFile, OSError):
+        return False
 
 
 def _clear_running(folders: Folders, slug: str, run: str) -> None:
@@ -88,7 +97,11 @@ def _clear_running(folders: Folders, slug: str, run: str) -> None:
         path.rename(taken)
     except FileNotFoundError:
         return
-    if read(taken).id == run:
+    try:
+        is_ours = read(taken).id == run
+    except DamagedRunFile:
+        is_ours = False  # its runner has made it and not yet written to it
+    if is_ours:
         taken.unlink()
     else:
         taken.rename(path)

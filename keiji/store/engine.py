@@ -28,8 +28,8 @@ _MEANINGS = {
     "readonly|read-only": "the database {where} cannot be written: check its owner and mode",
     "unable to open": "the database {where} cannot be opened: `keiji init` makes it where it is missing; "
     "else check its owner and mode",
-    "disk i/o": "the disk that holds the database {where} fails or is full: free some space on it, and look at "
-    "the system's log",
+    "disk i/o": "the disk that holds the database {where} fails or is full: free some space on it, "
+    "and look at the system's log",
     "malformed|not a database": "the database {where} is damaged: move it away, then `keiji init` "
     "and `keiji task build --all` make a new one",
 }

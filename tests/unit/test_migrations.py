@@ -7,12 +7,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from recording import a_run, a_task, new_home, start_python
 
 from keiji.errors import StoreUnavailable
 from keiji.folders import Folders
 from keiji.settings import Settings
 from keiji.store import Store, migrations, open_store
-from recording import a_run, a_task, new_home, start_python
 
 _MIGRATE = """
 import sys

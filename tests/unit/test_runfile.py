@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recording import an_entry, ended
 
 from keiji import runfile, runner
 from keiji.run import Result
 from keiji.runfile import DamagedRunFile, Entry, escape, parse, render, unescape
-from recording import an_entry, ended
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.text("\\n\n\r\0=\u2028\x85 \t")
 SENSIBLE_TEXT = st.text() | st.text("\\n\n\r\0=\u2028\x85 \t")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recording import NOON, ROOT, a_run, a_task, new_home, ready_store, run_python, start_python
 
 from keiji.errors import NoSuchRun, NoSuchTask, StoreTooNew, StoreUnavailable
 from keiji.folders import Folders
@@ -19,7 +20,6 @@ from keiji.run import Result, Trigger
 from keiji.schedule import Schedule
 from keiji.settings import Settings
 from keiji.store import Store, open_store, queries
-from recording import NOON, ROOT, a_run, a_task, new_home, ready_store, run_python, start_python
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.text("\\n\n\r\0 '\"")
 
@@ -433,7 +433,8 @@ from keiji.folders import Folders
 from keiji.settings import Settings
 from keiji.store import open_store
 with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
-    store.tasks(), store.get_task("ping"), store.runs("ping"), store.last_runs(), store.mend("ping", False, None)
+    store.tasks(), store.get_task("ping"), store.runs("ping"), store.last_runs()
+    store.mend("ping", False, None)
 print("peewee" in sys.modules)
 """
     assert run_python(code, folders.workspace, folders.home) == "False\n"
