@@ -40,10 +40,8 @@ def extras(form: WallClock | Cron, zone: zones.Zone) -> Extras:
     windows: list[tuple[int, int]] = []
     for change in zone.changes:
         found = _around_odd(form, zone, change) if change.is_odd else _within(form, change)
-        if found and change.is_odd:
-            windows.append(_strays(change))
         if found:
-            windows.append((found[0], found[-1]))
+            windows += [_strays(change), (found[-1], found[-1])] if change.is_odd else [(found[0], found[-1])]
         if change.is_odd or change.is_forward or form.wildcard:
             due += found
     return Extras(tuple(_expressions(due)), _joined(windows))
