@@ -82,11 +82,17 @@ class Keiji:
 
 
 @pytest.fixture
-def keiji(tmp_path: Path) -> Iterator[Keiji]:
-    """The program with empty folders; its units are gone from the manager after the test."""
-    folders = {"KEIJI_WORKSPACE": tmp_path / "keiji", "KEIJI_HOME": tmp_path / ".keiji"}
-    yield Keiji(*folders.values(), {**os.environ, **{name: str(folder) for name, folder in folders.items()}})
+def swept() -> Iterator[None]:
+    """keiji's units are gone from the manager after the test."""
+    yield
     sweep()
+
+
+@pytest.fixture
+def keiji(tmp_path: Path, swept: None) -> Keiji:
+    """The program with empty folders."""
+    folders = {"KEIJI_WORKSPACE": tmp_path / "keiji", "KEIJI_HOME": tmp_path / ".keiji"}
+    return Keiji(*folders.values(), {**os.environ, **{name: str(folder) for name, folder in folders.items()}})
 
 
 def sweep() -> None:
