@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keiji.errors import UnsupportedHere
 from keiji.schedule import Schedule, phase_of
 from keiji.systemd import calendar
 from keiji.systemd.calendar import TimerPlan
@@ -176,6 +177,10 @@ def test_a_timer_finds_its_way_across_an_odd_change(cron, zone, start):
     """By its expressions in the zone alone systemd loses times there, or finds no time at all any more."""
     schedule = Schedule().cron(cron).in_timezone(zone)
     plan = calendar.plan(schedule, "ping", start)
+    try:
+        calendar.check(schedule, start)
+    except UnsupportedHere as refusal:
+        pytest.skip(str(refusal))  # an older systemd
 
     assert fired(plan, start, 6) == next_times(schedule, start, 6)
 
