@@ -15,38 +15,11 @@ from typing import TYPE_CHECKING
 
 from keiji.due import Firings, firings_of, run_of
 from keiji.folders import Folders
-from keiji.latches import Latch, latch, write_latch
 from keiji.runfile import DamagedRunFile, Entry, listed, read
-from keiji.running import (
-    age_of,
-    clear_leftovers,
-    end_run,
-    is_alive,
-    new_id,
-    running,
-    running_entry,
-    write_unborn,
-)
+from keiji.running import age_of
 
 if TYPE_CHECKING:
     from keiji.store import Store
-
-__all__ = [
-    "Delivery",
-    "Entry",
-    "Latch",
-    "clear_leftovers",
-    "deliver",
-    "drop_done",
-    "end_run",
-    "is_alive",
-    "latch",
-    "new_id",
-    "running",
-    "running_entry",
-    "write_latch",
-    "write_unborn",
-]
 
 BATCH = 500  # files a transaction
 _WRITING = 60.0  # seconds after which a file without its beginning is no longer being written

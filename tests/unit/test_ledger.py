@@ -19,7 +19,7 @@ from recording import (
     start_python,
 )
 
-from keiji import ledger
+from keiji import ledger, running
 from keiji.errors import StoreUnavailable
 from keiji.ledger import deliver
 from keiji.run import Result, Trigger
@@ -31,7 +31,7 @@ from keiji.store import open_store
 _DELIVER = """
 import sys
 from pathlib import Path
-from keiji import ledger
+from keiji import ledger, running
 from keiji.folders import Folders
 from recording import *
 folders = Folders(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -95,7 +95,7 @@ def test_a_run_in_progress_is_left_alone(folders, store):
     begin(folders, an_entry(1))
 
     assert deliver(folders, store).delivered == 0
-    assert [entry.task for entry in ledger.running(folders)] == ["ping"]
+    assert [entry.task for entry in running.running(folders)] == ["ping"]
 
 
 def test_a_file_that_is_delivered_again_changes_nothing(folders, store):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from recording import an_entry, begin, finish, new_home, ready_store
 
-from keiji import ledger
+from keiji import ledger, running
 from keiji.errors import StoreUnavailable
 from keiji.run import Result
 from keiji.runfile import Entry
@@ -78,28 +78,28 @@ class Life(RuleBasedStateMachine):
         entry = self.dead.pop(slug, None)
         if entry:
             self.ended.setdefault(entry.id, result)
-            assert ledger.end_run(self.folders, slug, entry.id, result)
+            assert running.end_run(self.folders, slug, entry.id, result)
 
     @rule(slug=st.sampled_from(SLUGS), result=ENDS)
     def who_speaks_for_a_dead_run_is_killed(self, slug: str, result: Result) -> None:
         entry = self.dead.get(slug)
         if entry and entry.id not in self.ended:
             with mock.patch("keiji.running._clear_running"):
-                ledger.end_run(self.folders, slug, entry.id, result)
+                running.end_run(self.folders, slug, entry.id, result)
             self.ended[entry.id] = result
 
     @rule(slug=st.sampled_from(SLUGS), number=st.integers(1, 30))
     def somebody_speaks_too_late(self, slug: str, number: int) -> None:
         entry = an_entry(number, slug)
         if entry.id in self.ended and entry.id not in [dead.id for dead in self.dead.values()]:
-            assert not ledger.end_run(self.folders, slug, entry.id, Result.KILLED)
+            assert not running.end_run(self.folders, slug, entry.id, Result.KILLED)
 
     @rule()
     def power_off(self) -> None:
         self.boot += 1
         for entry in [*self.alive.values(), *self.dead.values()]:
             self.ended.setdefault(entry.id, Result.KILLED)
-        cleared = ledger.clear_leftovers(self.folders, str(self.boot))
+        cleared = running.clear_leftovers(self.folders, str(self.boot))
         assert len(cleared) == len(self.alive) + len(self.dead)
         self.alive.clear()
         self.dead.clear()
@@ -139,8 +139,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_runs_is_what_has_not_ended(self) -> None:
-        running = {entry.id for entry in ledger.running(self.folders)}
-        assert running == {entry.id for entry in [*self.alive.values(), *self.dead.values()]}
+        found = {entry.id for entry in running.running(self.folders)}
+        assert found == {entry.id for entry in [*self.alive.values(), *self.dead.values()]}
 
 
 TestLife = Life.TestCase
