@@ -190,6 +190,22 @@ def test_a_run_is_recorded_once_and_the_first_word_stands(store):
     assert [run.result for run in store.runs("ping")] == [Result.SUCCEEDED] * 3
 
 
+def test_recording_is_on_the_disk_when_it_is_done_and_other_writes_need_not_be(store, monkeypatch):
+    seen = []
+
+    def look(database, *_):
+        seen.extend(database.execute_sql("PRAGMA synchronous").fetchone())
+        return 0
+
+    monkeypatch.setattr("keiji.store.models.record", look)
+    monkeypatch.setattr("keiji.store.models.delete_task", look)
+    store.record_runs([a_run()])
+    store.delete_task("ping")
+
+    full, normal = 2, 1
+    assert seen == [full, normal]
+
+
 def test_more_runs_than_a_statement_takes_are_recorded_at_once(store):
     runs = [a_run(number) for number in range(1, 1203)]
 
