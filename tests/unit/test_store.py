@@ -109,6 +109,7 @@ def test_a_deleted_task_takes_its_runs_with_it_and_leaves_the_others(store):
     assert not store.delete_task("ping")
     store.save_task(a_task("ping"))
     assert store.runs("ping") == []
+    assert store.record_runs([a_run(1), a_run(2, "other")]) == 1
     assert [run.task for run in store.runs("other")] == ["other"]
 
 
