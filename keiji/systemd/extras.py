@@ -22,6 +22,7 @@ _DAY = 86400
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 # systemd's search strays only when it looks at times this near to a change, in seconds.
 _NEAR = 2 * 3600
+_APART = 900  # seconds
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ def extras(form: WallClock | Cron, zone: zones.Zone) -> Extras:
     windows: list[tuple[int, int]] = []
     for change in zone.changes:
         found = _around_odd(form, zone, change) if change.is_odd else _within(form, change)
-        if found:
-            windows += [_strays(change), (found[-1], found[-1])] if change.is_odd else [(found[0], found[-1])]
+        windows += _watched(change, found)
         if change.is_odd or change.is_forward or form.wildcard:
             due += found
     return Extras(tuple(_expressions(due)), _joined(windows))
@@ -64,7 +64,8 @@ def _within(form: WallClock | Cron, change: zones.Change) -> list[int]:
 def _around_odd(form: WallClock | Cron, zone: zones.Zone, change: zones.Change) -> list[int]:
     """All due times near an odd change, and the first from it on: once that one has fired, systemd looks
     from behind the change."""
-    start, until = _strays(change)
+    reach = _NEAR + abs(change.after - change.before)
+    start, until = change.at - reach, change.at + reach
     near = {wall // 60 % 1440 for wall in range(start + change.before, until + change.after, 60)}
     found: list[int] = []
     after = start - 1 if near.intersection(form.minutes_of_day) else until
@@ -76,10 +77,14 @@ def _around_odd(form: WallClock | Cron, zone: zones.Zone, change: zones.Change) 
     return found[: max(bisect_left(found, until), bisect_left(found, change.at) + 1)]
 
 
-def _strays(change: zones.Change) -> tuple[int, int]:
-    """From when to when systemd may fire wrongly at an odd change, in epoch seconds."""
-    reach = _NEAR + abs(change.after - change.before)
-    return change.at - reach, change.at + reach
+def _watched(change: zones.Change, found: list[int]) -> list[tuple[int, int]]:
+    """When a firing must be checked; rarely, for a late one that meets such a time is taken for a wrong one."""
+    if not found:
+        return []
+    if not change.is_odd:
+        return [(found[0], found[-1])]
+    repeated = change.before - change.after
+    return [(change.at - repeated, change.at + repeated)] * (repeated > 0) + [(due, due) for due in found]
 
 
 def _walls(form: WallClock | Cron, start: int, end: int) -> Iterator[int]:
@@ -110,10 +115,10 @@ def _expressions(due: Iterable[int]) -> Iterator[str]:
 
 
 def _joined(windows: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Overlapping windows made one, in order."""
+    """Windows that meet or nearly meet made one, in order."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(windows):
-        if joined and first <= joined[-1][1]:
+        if joined and first <= joined[-1][1] + _APART:
             joined[-1] = joined[-1][0], max(last, joined[-1][1])
         else:
             joined.append((first, last))
