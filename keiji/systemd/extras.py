@@ -78,7 +78,7 @@ def _around_odd(form: WallClock | Cron, zone: zones.Zone, change: zones.Change) 
 
 
 def _watched(change: zones.Change, found: list[int]) -> list[tuple[int, int]]:
-    """When a firing must be checked; rarely, for a late one that meets such a time is taken for a wrong one."""
+    """When a firing must be checked: rarely, for a late one that meets such a time seems a wrong one."""
     if not found:
         return []
     if not change.is_odd:
