@@ -53,7 +53,7 @@ def moment(time: datetime | None, zone: Any = None) -> str | None:
 
 
 def stretch(length: timedelta) -> str:
-    """A length of time in one or two units: ``49ms``, ``2.5s``, ``12s``, ``3min 20s``, ``2h 5min``, ``4d 3h``."""
+    """A length of time in one or two units: ``49ms``, ``2.5s``, ``12s``, ``3min 20s``, ``4d 3h``."""
     seconds = length.total_seconds()
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f}ms"

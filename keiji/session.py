@@ -29,7 +29,7 @@ class Session:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """The database, migrated if keiji is newer than it; raises `StoreUnavailable`."""
+        """The database, opened at its first use; raises `StoreUnavailable`."""
         from keiji.store import open_store
 
         with open_store(self.settings) as store:

@@ -51,7 +51,7 @@ class MemoryHost:
 
     def render(self, task: Task, command: list[str]) -> dict[Path, str]:
         self._fault("render")
-        return {path: f"{task.name} {task.schedule} {command}\n" for path in self.unit_files(task.slug)}
+        return dict.fromkeys(self.unit_files(task.slug), f"{task.name} {task.schedule} {command}\n")
 
     def log_path(self, slug: str) -> str:
         return f"memory:{slug}"

@@ -59,8 +59,10 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
     error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
     if holds(folders, slug, ""):
         hold(folders, host, slug, run, Result.FAILED, error)
+    was_asked = folders.requested(slug).exists()
     folders.requested(slug).unlink(missing_ok=True)
-    running.write_unborn(folders, slug, run, Result.FAILED, error, _exit_status(ending))
+    why = "manual" if was_asked else "timer"
+    running.write_unborn(folders, slug, run, Result.FAILED, error, _exit_status(ending), why)
     host.log(slug, "ERROR", error)
     return Result.FAILED
 

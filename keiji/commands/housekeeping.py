@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 from keiji import output, running, session, verdict
 from keiji.commands.delivering import deliver
 from keiji.errors import KeijiError
+from keiji.locks import task_lock
 from keiji.session import Session
+
+if TYPE_CHECKING:
+    from keiji.store import Store
 
 
 def startup(current: Session) -> None:
@@ -24,13 +30,15 @@ def keep_house(current: Session) -> None:
     with current.store() as store:
         delivered = deliver(current, store)
         for slug in current.host.failed():
-            _judge_unborn(current, slug, lambda run, slug=slug: store.find_run(slug, run) is not None)
+            _judge_unborn(current, slug, partial(_is_recorded, store, slug))
     output.say(f"delivered {delivered} records")
 
 
-def _judge_unborn(current: Session, slug: str, is_recorded: verdict.IsRecorded) -> None:
-    from keiji.locks import task_lock
+def _is_recorded(store: Store, slug: str, run: str) -> bool:
+    return store.find_run(slug, run) is not None
 
+
+def _judge_unborn(current: Session, slug: str, is_recorded: verdict.IsRecorded) -> None:
     try:
         with task_lock(current.folders, slug, patience=1.0):
             verdict.settle_unborn(current.folders, current.host, slug, is_recorded)

@@ -11,7 +11,7 @@ from keiji.task import Task
 
 
 def update(session: Session, cc: bool) -> None:
-    """Migrate the database and render every unit anew from the stored schedules, never from edited sources."""
+    """Migrate the database and render every unit anew: from stored schedules, never from edited sources."""
     if cc:
         environment.ensure(session.folders, output.note, anew=True)
     with session.store() as store:

@@ -5,7 +5,7 @@ The grammar is systemd.syntax(7), "Quoting", and systemd.unit(5), "Specifiers".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def text(value: object) -> str:
@@ -54,7 +54,7 @@ def _printable(value: str) -> str:
     return value
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str]] = {
     "argument": argument,
     "argv": argv,
     "line": line,

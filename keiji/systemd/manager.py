@@ -94,15 +94,15 @@ class SystemdHost:
             self._check_waiting(slugs)
 
     def disarm(self, slugs: Iterable[str]) -> None:
-        names = [units.timer(slug) for slug in slugs]
+        names = list(systemctl.states([units.timer(slug) for slug in slugs], units.EVERY_TIMER))
         if names:
             systemctl.each(["stop", "--quiet", "--"], names, check=False)
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
-        slugs = list(slugs)
+        names = {slug: units.timer(slug) for slug in slugs}
         wanted = ("ActiveState", "SubState", "NextElapseUSecRealtime", "NextElapseUSecMonotonic")
-        shown = systemctl.show([units.timer(slug) for slug in slugs], wanted) if slugs else iter(())
-        return {slug: _timer(properties) for slug, properties in zip(slugs, shown, strict=True)}
+        shown = systemctl.show_loaded([*names.values()], units.EVERY_TIMER, wanted)
+        return {slug: _timer(shown.get(name, {})) for slug, name in names.items()}
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         plan = calendar.plan(schedule, slug, after)
@@ -135,15 +135,17 @@ class SystemdHost:
         return "\nOnStartupSec=" in (files.read(units.unit_folder() / units.timer(slug)) or "")
 
     def _check_waiting(self, slugs: list[str]) -> None:
-        idle = [slug for slug, timer in self.timers(slugs).items() if not self._waits(slug, timer)]
+        states = systemctl.states([units.timer(slug) for slug in slugs], units.EVERY_TIMER)
+        idle = [slug for slug in slugs if not self._waits(slug, *states.get(units.timer(slug), ("", "")))]
         if idle:
             raise HostFailed(
                 f"systemd took the timer of {', '.join(idle[:5])} but it waits for no time; "
                 f"see `systemctl --user status {units.timer(idle[0])}`"
             )
 
-    def _waits(self, slug: str, timer: Timer) -> bool:
-        return timer.is_active and (timer.next_elapse is not None or timer.is_firing or self._is_boot(slug))
+    def _waits(self, slug: str, active: str, sub: str) -> bool:
+        # an active timer that has no next time is "elapsed"
+        return active == "active" and (sub in ("waiting", "running") or self._is_boot(slug))
 
     # -- runs -------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class SystemdHost:
 
     def ending(self, slug: str) -> Ending:
         wanted = ("ActiveState", "InvocationID", "Result", "ExecMainCode", "ExecMainStatus")
-        (shown,) = systemctl.show([units.service(slug)], wanted)
+        shown = systemctl.show(units.service(slug), wanted)
         return Ending(
             is_active=shown.get("ActiveState") in ("activating", "active", "deactivating", "reloading"),
             run=shown.get("InvocationID", ""),
@@ -221,10 +223,11 @@ class SystemdHost:
 
     def stop_system(self) -> None:
         _link(_enabled_target(), False)
-        systemctl.call("stop", units.TARGET, check=self.is_started())
+        if _target_states():
+            systemctl.call("stop", units.TARGET)
 
     def is_started(self) -> bool:
-        return systemctl.call("is-active", "--quiet", units.TARGET, check=False).returncode == 0
+        return _target_states().get(units.TARGET, ("", ""))[0] == "active"
 
     def advice(self) -> list[str]:
         from keiji.systemd.advice import notes
@@ -261,6 +264,10 @@ def _timer(properties: dict[str, str]) -> Timer:
             rest = since_boot - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
             elapse = datetime.now(timezone.utc) + rest
     return Timer(properties.get("ActiveState") == "active", properties.get("SubState") == "running", elapse)
+
+
+def _target_states() -> dict[str, tuple[str, str]]:
+    return systemctl.states([units.TARGET], units.TARGET)
 
 
 def _wants(name: str) -> Path:

@@ -13,6 +13,7 @@ from keiji.systemd import calendar, escape
 from keiji.task import Task
 
 TARGET = "keiji.target"
+EVERY_TIMER = "keiji-*.timer"
 HOUSEKEEPING = "io.keiji.housekeeping.timer"
 STARTUP = "io.keiji.startup.service"
 _OWN = (

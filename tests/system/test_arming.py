@@ -37,7 +37,10 @@ def age_stamp(name, seconds):
 
 def settle(systemctl, name):
     """Wait until the manager has nothing queued and the task's service is at rest."""
-    while systemctl("list-jobs", "--no-legend") or systemctl("is-active", f"keiji-{name}.service") == "activating":
+    while (
+        systemctl("list-jobs", "--no-legend")
+        or systemctl("is-active", f"keiji-{name}.service") == "activating"
+    ):
         time.sleep(0.02)
 
 
@@ -75,7 +78,7 @@ def test_a_changed_schedule_does_not_fire_for_times_it_would_have_had(keiji, sys
     assert minute_ago()[:3] in keiji("task", "next", "t", "-n", "1").stdout
 
 
-def test_a_daily_run_that_was_missed_while_the_machine_was_off_is_caught_up_once(keiji, restart_manager, wait_for):
+def test_a_daily_run_that_was_missed_while_the_machine_was_off_comes_once(keiji, restart_manager, wait_for):
     set_up(keiji, 'Schedule().on().every_day().at("03:00").in_timezone("UTC")')
     age_stamp("t", 3 * 86400)
     restart_manager("--new-boot")

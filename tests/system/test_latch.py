@@ -14,7 +14,9 @@ import pytest
 EVERY_SECOND = "Schedule().run().every(1).seconds()"
 EVERY_HOUR = "Schedule().run().every(1).hours()"
 FAILS = "def function():\n    raise ValueError('no such host')\n"
-FAILS_WHEN_TOLD = "import os\ndef function():\n    if os.path.exists({0!r}):\n        raise ValueError('told to')\n"
+FAILS_WHEN_TOLD = (
+    "import os\ndef function():\n    if os.path.exists({0!r}):\n        raise ValueError('told to')\n"
+)
 WAITS = "import time\ndef function():\n    print('begun')\n    time.sleep(600)\n"
 DEAF = (
     "import signal, time\ndef function():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -209,10 +211,9 @@ def test_a_rebuild_just_before_a_stop_never_holds(keiji):
     set_up(keiji, "def function():\n    pass\n", EVERY_SECOND)
     schedule = keiji.workspace / "tasks" / "t" / "schedule.py"
 
+    text = schedule.read_text()
     for seconds in (2, 1, 2, 1):
-        schedule.write_text(
-            f"from keiji import Schedule\ndef schedule():\n    return Schedule().run().every({seconds}).seconds()\n"
-        )
+        schedule.write_text(text.replace("every(1)", f"every({seconds})"))
         keiji("task", "build", "t")
         keiji("task", "stop", "t")
 
@@ -247,7 +248,11 @@ def test_a_run_cut_off_by_an_orderly_shutdown_is_killed_and_not_held(keiji, wait
 
 def test_a_function_that_leaves_by_os_exit_or_exec_is_recorded(keiji):
     keiji("init")
-    for name, way in (("a", "os._exit(0)"), ("b", "os._exit(5)"), ("c", "os.execv('/bin/sh', ['sh', '-c', 'exit 6'])")):
+    for name, way in (
+        ("a", "os._exit(0)"),
+        ("b", "os._exit(5)"),
+        ("c", "os.execv('/bin/sh', ['sh', '-c', 'exit 6'])"),
+    ):
         keiji.write_task(name, f"import os\ndef function():\n    {way}\n", EVERY_HOUR)
         keiji("task", "build", name)
 

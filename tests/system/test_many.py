@@ -35,7 +35,8 @@ def set_up(keiji, log, linger=""):
         (folder / ".env").write_text(f"TASK_NAME=t{number}\nTASK_DESCRIPTION=one of many\n")
         (folder / "function.py").write_text(function)
         (folder / "schedule.py").write_text(
-            "from keiji import Schedule\ndef schedule():\n    return Schedule().on().every_day().at('00:00')\n"
+            "from keiji import Schedule\ndef schedule():\n"
+            "    return Schedule().on().every_day().at('00:00')\n"
         )
     keiji("task", "build", "--all")
     all_at_once(datetime.now(timezone.utc) + timedelta(seconds=5))

@@ -32,7 +32,9 @@ UNTOLD = ("note: lingering is off", "note: making the workspace's environment")
 def blocks():
     """The walk's fenced blocks in their order: language and lines."""
     walk = README.read_text(encoding="utf-8").split(WALK, 1)[1].split("\n## ", 1)[0]
-    return [(found[1], found[2].splitlines()) for found in re.finditer(r"```(\w+)\n(.*?)```", walk, re.DOTALL)]
+    return [
+        (found[1], found[2].splitlines()) for found in re.finditer(r"```(\w+)\n(.*?)```", walk, re.DOTALL)
+    ]
 
 
 def examples(lines):

@@ -24,7 +24,9 @@ def record(keiji, name):
 def trace():
     """Every file below the private home, but for what the manager keeps for itself."""
     home = Path(os.environ["HOME"])
-    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(
+        str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() or path.is_symlink()
+    )
 
 
 def test_init_says_what_it_made_and_twice_changes_nothing(keiji):
@@ -66,7 +68,17 @@ def test_the_record_has_the_documented_fields_in_their_order(keiji):
     shown = dict(line.split(":", 1) for line in lines[1:])
     assert list(shown) == [
         *("ID", "TaskId", "Name", "Description", "Schedule", "LastExecutionTime", "NextExecutionTime"),
-        *("LogPath", "Slug", "Type", "Executable", "IsRunning", "IsQueued", "IsError", "IsDisabled", "ErrorTxt"),
+        *(
+            "LogPath",
+            "Slug",
+            "Type",
+            "Executable",
+            "IsRunning",
+            "IsQueued",
+            "IsError",
+            "IsDisabled",
+            "ErrorTxt",
+        ),
     ]
     assert shown["Schedule"] == " units:seconds,interval:10"
     assert shown["Type"] == " HMS"
@@ -116,7 +128,9 @@ def test_the_manager_s_next_time_is_the_schedule_s(keiji):
 
 def test_a_run_by_hand_streams_its_output_and_exits_with_its_status(keiji):
     keiji("init")
-    lines = "import sys\ndef function():\n    print('out')\n    print('err', file=sys.stderr)\n    sys.exit(7)\n"
+    lines = (
+        "import sys\ndef function():\n    print('out')\n    print('err', file=sys.stderr)\n    sys.exit(7)\n"
+    )
     keiji.write_task("seven", lines, f'{EVERY_HOUR}.on_failure("continue")')
     keiji("task", "build", "seven")
 
@@ -164,7 +178,8 @@ def test_the_system_stays_started_over_a_reboot_and_stopped_too(keiji, restart_m
 def test_stopping_the_system_lets_runs_finish_and_names_them(keiji, wait_for, tmp_path):
     keiji("init")
     go = tmp_path / "go"
-    waits = f"import os, time\ndef function():\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.02)\n"
+    waits = f"import os, time\ndef function():\n    while not os.path.exists({str(go)!r}):\n"
+    waits += "        time.sleep(0.02)\n"
     keiji.write_task("slow", waits, EVERY_SECOND)
     keiji("task", "build", "slow")
     keiji("system", "start")

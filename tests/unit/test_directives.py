@@ -18,7 +18,9 @@ from keiji.store import open_store
 from keiji.task import Task
 from keiji.testing import MemoryHost, broken
 
-RUN_FILE = "keiji 1\nid={run}\ntask={slug}\nbuild=b1\npid=1\nboot=boot-1\nwhy=manual\nbegan=1795000000.000000\n"
+RUN_FILE = (
+    "keiji 1\nid={run}\ntask={slug}\nbuild=b1\npid=1\nboot=boot-1\nwhy=manual\nbegan=1795000000.000000\n"
+)
 
 
 class Desk:
@@ -189,7 +191,9 @@ def test_delete_leaves_the_source_and_nothing_else(desk):
     assert not desk.folders.builds("ping").exists()
     with desk.store() as store:
         assert store.tasks() == []
-    assert [path for path in desk.folders.run.rglob("*") if path.is_file() and "locks" not in path.parts] == []
+    assert [
+        path for path in desk.folders.run.rglob("*") if path.is_file() and "locks" not in path.parts
+    ] == []
 
 
 def test_a_delete_that_was_cut_short_can_be_given_again(desk):

@@ -30,7 +30,9 @@ def test_any_message_stays_on_one_line_in_one_pair_of_quotes(message):
 
 
 def test_an_export_holds_the_lines_and_is_private(tmp_path):
-    path = logs.export(tmp_path / "tasks" / "ping" / "task.log", [LogLine(AT, "ERROR", "no")], ZoneInfo("UTC"))
+    path = logs.export(
+        tmp_path / "tasks" / "ping" / "task.log", [LogLine(AT, "ERROR", "no")], ZoneInfo("UTC")
+    )
 
     assert path.read_text() == 'time=2026-11-23T10:31:57.164+00:00 level=ERROR msg="no"\n'
     assert path.stat().st_mode & 0o777 == 0o600

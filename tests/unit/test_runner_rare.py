@@ -90,6 +90,7 @@ def test_the_record_takes_any_text(tmp_path: Path) -> None:
     ended = Build(tmp_path, code).run()
 
     assert ended.record["error"].endswith("ValueError: a\\nb\nend\nc\r\x85\u2028\\udc00")
+    assert "\\udc00" in ended.errors
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_a_unit_whose_time_is_over_timed_out(tmp_path: Path, limit: float, answe
 
     assert (ended.status, ended.result) == (1, "timed-out")
     assert f"the run may take {limit:g} s in all" in ended.record["error"]
-    assert "function.py\", line " in ended.record["error"], "it says where the time was spent"
+    assert 'function.py", line ' in ended.record["error"], "it says where the time was spent"
     assert build.latch()["result"] == "timed-out"
 
 

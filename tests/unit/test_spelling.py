@@ -69,7 +69,9 @@ def test_flags_that_clash_are_refused_and_both_named(words, both):
     assert all(flag in caught.value.message for flag in both)
 
 
-@pytest.mark.parametrize("words", ["task --name=x", "task --build", "task --get=x", "task --get x", "task --frob"])
+@pytest.mark.parametrize(
+    "words", ["task --name=x", "task --build", "task --get=x", "task --get x", "task --frob"]
+)
 def test_a_line_that_says_too_little_or_nonsense_is_refused(words):
     with pytest.raises(UsageError):
         translate(words.split())

@@ -9,7 +9,8 @@ from keiji.task import slug_of
 
 
 @pytest.mark.parametrize(
-    ("name", "slug"), [("ping_google", "ping_google"), ("My Backup", "my-backup"), ("7 up", "7-up"), ("a-b", "a-b")]
+    ("name", "slug"),
+    [("ping_google", "ping_google"), ("My Backup", "my-backup"), ("7 up", "7-up"), ("a-b", "a-b")],
 )
 def test_a_slug_is_the_name_in_lower_case_with_dashes_for_spaces(name, slug):
     assert slug_of(name) == slug

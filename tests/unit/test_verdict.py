@@ -118,7 +118,9 @@ def test_a_run_that_never_began_is_recorded_once_and_holds(folders, host):
     assert verdict.settle_unborn(folders, host, "t", lambda run: False) is None
 
 
-@pytest.mark.parametrize("ending", [Ending(run=RUN), Ending(is_active=True, run=RUN, result="exit-code", status=1)])
+@pytest.mark.parametrize(
+    "ending", [Ending(run=RUN), Ending(is_active=True, run=RUN, result="exit-code", status=1)]
+)
 def test_what_did_not_fail_is_no_unborn_run(folders, host, ending):
     host.endings["t"] = ending
 
