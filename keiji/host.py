@@ -43,12 +43,22 @@ class Ending:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a log: when, how loud (INFO or ERROR), what, and where to read on from."""
+    """One line of a log: when, how loud (INFO or ERROR), what, where to read on from, of which run."""
 
     at: datetime
     level: str
     message: str
     cursor: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The run whose lines are wanted: its id, when it began, and when it ended (None: it goes on)."""
+
+    run: str
+    began: datetime | None = None
+    ended: datetime | None = None
 
 
 class Host(Protocol):
@@ -140,13 +150,13 @@ class Host(Protocol):
     def log(self, slug: str, level: str, message: str) -> None:
         """Write one of keiji's own lines into the task's log."""
 
-    def task_log(self, slug: str, lines: int | None, run: str | None = None) -> list[LogLine]:
-        """The last `lines` lines (None: all), of one run when `run` is given."""
+    def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
+        """The last `lines` lines (None: all), of one run when `span` is given."""
 
-    def run_log_after(self, run: str, cursor: str) -> list[LogLine]:
+    def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
         """The lines of a run that came after `cursor` (empty: from its beginning)."""
 
-    def follow_task_log(self, slug: str, lines: int, run: str | None = None) -> Iterator[LogLine]: ...
+    def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]: ...
 
     def system_log(self, part: str, lines: int | None) -> list[LogLine]: ...
 

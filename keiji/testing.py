@@ -9,7 +9,7 @@ from typing import Any
 
 from keiji.errors import HostFailed
 from keiji.folders import Folders
-from keiji.host import Ending, LogLine, Timer
+from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
 from keiji.task import Task
 
@@ -150,14 +150,14 @@ class MemoryHost:
     def log(self, slug: str, level: str, message: str) -> None:
         self.logged.append((slug, level, message))
 
-    def task_log(self, slug: str, lines: int | None, run: str | None = None) -> list[LogLine]:
+    def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
         return [LogLine(NOON, level, message) for who, level, message in self.logged if who == slug]
 
-    def run_log_after(self, run: str, cursor: str) -> list[LogLine]:
+    def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
         return []
 
-    def follow_task_log(self, slug: str, lines: int, run: str | None = None) -> Iterator[LogLine]:
-        return iter(self.task_log(slug, lines, run))
+    def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]:
+        return iter(self.task_log(slug, lines, span))
 
     def system_log(self, part: str, lines: int | None) -> list[LogLine]:
         return [LogLine(NOON, level, message) for _, level, message in self.logged]

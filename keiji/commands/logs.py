@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keiji import logs, output
+from keiji.commands.delivering import deliver
 from keiji.commands.looking import find
-from keiji.errors import KeijiError, NoSuchTask
-from keiji.host import LogLine
+from keiji.errors import KeijiError, NoSuchRun, StoreUnavailable
+from keiji.host import LogLine, Span
+from keiji.running import running_entry
 from keiji.session import Session
 from keiji.task import slug_of
 
@@ -28,14 +30,14 @@ def task_logs(session: Session, name: str, n: int, follow: bool, run: str | None
     if not session.host.is_installed(slug):
         with session.store() as store:
             find(session, store, name)
-    run_id = _whole_id(session, slug, run) if run else None
+    span = _span(session, slug, run) if run else None
     if editor:
         path = session.folders.logs / "tasks" / slug / "task.log"
-        _edit(session, editor, path, session.host.task_log(slug, None, run_id))
+        _edit(session, editor, path, session.host.task_log(slug, None, span))
     elif follow:
-        _print(session, session.host.follow_task_log(slug, n, run_id))
+        _print(session, session.host.follow_task_log(slug, n, span))
     else:
-        lines = session.host.task_log(slug, n, run_id)
+        lines = session.host.task_log(slug, n, span)
         _print(session, lines)
         if not lines:
             output.note(f"{slug} has said nothing yet")
@@ -65,14 +67,19 @@ def _edit(session: Session, editor: str, path: Path, lines: Iterable[LogLine]) -
     subprocess.run([editor, str(path)], check=False)
 
 
-def _whole_id(session: Session, slug: str, run: str) -> str:
-    if len(run) == _FULL_ID:
-        return run  # told without the database
-    running = session.folders.running(slug)
-    if running.exists() and f"\nid={run}" in running.read_text(encoding="utf-8"):
-        return running.read_text(encoding="utf-8").split("\nid=", 1)[1].split("\n", 1)[0]
-    with session.store() as store:
-        found = store.find_run(slug, run)
+def _span(session: Session, slug: str, run: str) -> Span:
+    """The run that `run` (an id, or the beginning of one) names, with its times."""
+    entry = running_entry(session.folders, slug)
+    if entry and entry.id.startswith(run):
+        return Span(entry.id, entry.began)
+    try:
+        with session.store() as store:
+            deliver(session, store)
+            found = store.find_run(slug, run)
+    except StoreUnavailable:
+        if len(run) != _FULL_ID:
+            raise
+        return Span(run)  # lines that name their run can be found without the database
     if found is None:
-        raise NoSuchTask(f"task {slug!r} has no run {run!r}; `keiji task history {slug}` shows its runs")
-    return found.id
+        raise NoSuchRun(f"task {slug!r} has no run {run!r}; `keiji task history {slug}` shows its runs")
+    return Span(found.id, found.began, found.ended)

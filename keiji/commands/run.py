@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime, timezone
 
 from keiji import output
 from keiji.commands.delivering import deliver
 from keiji.directives import Directive, Verb
+from keiji.host import Span
 from keiji.run import Result, Run
 from keiji.session import Session
 from keiji.task import slug_of
@@ -20,9 +22,10 @@ _STATUS = {Result.SUCCEEDED: 0, Result.TIMED_OUT: 124, Result.STOPPED: 143}
 def run_now(session: Session, name: str) -> int:
     """Run the task once, print what it prints, and give the exit status of its run."""
     slug = slug_of(name)
+    asked = datetime.now(timezone.utc)
     reply = session.send(Directive(Verb.RUN, name))
     try:
-        _stream(session, slug, reply.run)
+        _stream(session, slug, Span(reply.run, asked))
     except KeyboardInterrupt:
         output.note(f"the run goes on; `keiji task stop {slug}` ends it")
         raise
@@ -42,13 +45,13 @@ def _status(run: Run) -> int:
     return 128 + run.signal if run.signal else run.exit_status or 1
 
 
-def _stream(session: Session, slug: str, run: str) -> None:
+def _stream(session: Session, slug: str, span: Span) -> None:
     """Print the run's lines until it is over and the journal has nothing more to say."""
     cursor = ""
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < _QUIET:
-        in_progress = _is_in_progress(session, slug, run)
-        lines = session.host.run_log_after(run, cursor)
+        in_progress = _is_in_progress(session, slug, span.run)
+        lines = session.host.run_log_after(slug, span, cursor)
         for line in lines:
             print(line.message, file=sys.stderr if line.level == "ERROR" else sys.stdout, flush=True)
             cursor = line.cursor

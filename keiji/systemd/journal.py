@@ -12,15 +12,17 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from keiji.errors import HostFailed
-from keiji.host import LogLine
+from keiji.host import LogLine, Span
 
 _SOCKET = "/run/systemd/journal/socket"
+OWN = "keiji"
 _ERROR = 3  # syslog's err; anything as urgent is an ERROR line
-_FIELDS = "MESSAGE,PRIORITY,__REALTIME_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
+_SLACK = timedelta(milliseconds=50)  # between what the run says of its time and what the journal says
+_FIELDS = "_SYSTEMD_INVOCATION_ID,KEIJI_TASK,MESSAGE,PRIORITY,__REALTIME_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
 
 
 def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> None:
@@ -36,40 +38,63 @@ def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> Non
             return
 
 
-def task_matches(slug: str, run: str | None) -> list[str]:
-    """Which entries are the task's log: its output and keiji's own lines about it."""
+def task_matches(slug: str) -> list[str]:
+    """Which entries are the task's log: its output and keiji's own lines about it.
+
+    By the identifier, too: a line of a process that is gone before the journal looks at it (a quick
+    run on a busy machine) has neither unit nor invocation.
+    """
     uid = f"_UID={os.getuid()}"
-    if run is not None:
-        return [f"_SYSTEMD_INVOCATION_ID={run}", uid, "+", f"KEIJI_RUN={run}", uid]
-    return [f"_SYSTEMD_USER_UNIT=keiji-{slug}.service", uid, "+", f"KEIJI_TASK={slug}", uid]
+    ways = (
+        f"SYSLOG_IDENTIFIER=keiji-{slug}",
+        f"_SYSTEMD_USER_UNIT=keiji-{slug}.service",
+        f"KEIJI_TASK={slug}",
+    )
+    return [word for way in ways for word in (way, uid, "+")][:-1]
 
 
 def read(matches: Sequence[str], lines: int | None) -> list[LogLine]:
     """The last `lines` entries, oldest first."""
-    number = ["-n", "all" if lines is None else str(lines)]
-    done = subprocess.run([*_command(), "--no-pager", *number, *matches], capture_output=True)
-    if done.returncode != 0:
-        raise HostFailed(f"journalctl: {done.stderr.decode(errors='replace').strip().splitlines()[:1]}")
-    return [_line(json.loads(row)) for row in done.stdout.splitlines()]
+    return _read(["-n", "all" if lines is None else str(lines), *matches])
 
 
-def read_after(matches: Sequence[str], cursor: str) -> list[LogLine]:
-    """What came after `cursor` (empty: everything)."""
-    after = [f"--after-cursor={cursor}"] if cursor else []
-    done = subprocess.run([*_command(), "--no-pager", *after, *matches], capture_output=True)
-    return [_line(json.loads(row)) for row in done.stdout.splitlines()]
+def read_run(slug: str, span: Span, cursor: str = "") -> list[LogLine]:
+    """The entries of one run, oldest first; those after `cursor` only, when it is given."""
+    words = [f"--after-cursor={cursor}"] if cursor else []
+    if span.began and not cursor:
+        words.append(f"--since=@{int(span.began.timestamp()) - 1}")
+    if span.ended:
+        words.append(f"--until=@{int(span.ended.timestamp()) + 2}")
+    return [line for line in _read([*words, *task_matches(slug)]) if _is_of(line, span)]
 
 
-def follow(matches: Sequence[str], lines: int) -> Iterator[LogLine]:
+def follow(matches: Sequence[str], lines: int, span: Span | None = None) -> Iterator[LogLine]:
     """The last `lines` entries and then each as it comes, until the iterator is closed."""
     command = [*_command(), "--follow", "-n", str(lines), *matches]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:
             for row in process.stdout:
-                yield _line(json.loads(row))
+                line = _line(json.loads(row))
+                if span is None or _is_of(line, span):
+                    yield line
         finally:
             process.terminate()
+
+
+def _is_of(line: LogLine, span: Span) -> bool:
+    """Whether a line is of that run; one that names no run is, if it came while the run went on."""
+    if line.run or span.began is None:
+        return line.run == span.run
+    return line.at >= span.began - _SLACK and (span.ended is None or line.at <= span.ended + _SLACK)
+
+
+def _read(words: Sequence[str]) -> list[LogLine]:
+    done = subprocess.run([*_command(), "--no-pager", *words], capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise HostFailed(f"journalctl: {said[0] if said else 'it gave no reason'}")
+    return [_line(json.loads(row)) for row in done.stdout.splitlines()]
 
 
 def _command() -> list[str]:
@@ -84,7 +109,9 @@ def _line(entry: dict[str, Any]) -> LogLine:
     micros = int(entry.get("_SOURCE_REALTIME_TIMESTAMP") or entry["__REALTIME_TIMESTAMP"])
     at = datetime.fromtimestamp(micros / 1e6, timezone.utc)
     level = "ERROR" if int(entry.get("PRIORITY") or 6) <= _ERROR else "INFO"
-    return LogLine(at, level, message, entry.get("__CURSOR", ""))
+    # keiji's own lines about a task are of no run, whatever invocation the command itself was part of
+    run = OWN if "KEIJI_TASK" in entry else entry.get("_SYSTEMD_INVOCATION_ID", "")
+    return LogLine(at, level, message, entry.get("__CURSOR", ""), run)
 
 
 def _field(name: str, value: str) -> bytes:

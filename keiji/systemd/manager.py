@@ -12,7 +12,7 @@ from typing import Any
 from keiji import files
 from keiji.errors import HostFailed
 from keiji.folders import Folders
-from keiji.host import Ending, LogLine, Timer
+from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
 from keiji.systemd import calendar, journal, systemctl, units
 from keiji.task import Task
@@ -240,14 +240,17 @@ class SystemdHost:
         tied = [("USER_UNIT", units.service(slug)), ("USER_UNIT", units.TARGET), ("KEIJI_TASK", slug)]
         journal.write(message, 3 if level == "ERROR" else 6, tied)
 
-    def task_log(self, slug: str, lines: int | None, run: str | None = None) -> list[LogLine]:
-        return journal.read(journal.task_matches(slug, run), lines)
+    def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
+        if span:
+            found = journal.read_run(slug, span)
+            return found if lines is None else found[len(found) - min(lines, len(found)) :]
+        return journal.read(journal.task_matches(slug), lines)
 
-    def run_log_after(self, run: str, cursor: str) -> list[LogLine]:
-        return journal.read_after([f"_SYSTEMD_INVOCATION_ID={run}", f"_UID={os.getuid()}"], cursor)
+    def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
+        return journal.read_run(slug, span, cursor)
 
-    def follow_task_log(self, slug: str, lines: int, run: str | None = None) -> Iterator[LogLine]:
-        return journal.follow(journal.task_matches(slug, run), lines)
+    def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]:
+        return journal.follow(journal.task_matches(slug), lines, span)
 
     def system_log(self, part: str, lines: int | None) -> list[LogLine]:
         return journal.read(_system_matches(part), lines)
