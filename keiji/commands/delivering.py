@@ -25,10 +25,14 @@ def deliver(session: Session, store: Store) -> int:
     return delivery.delivered
 
 
-def settle_dead(session: Session) -> None:
-    """End the run files of runs that died without a word; one that is being changed is left alone."""
+def settle_dead(session: Session, thorough: bool = False) -> None:
+    """End the run files of runs that died without a word; one that is being changed is left alone.
+
+    `thorough`: the manager is asked about those, too, whose process seems to live; its number may be
+    another's by now.
+    """
     for entry in running.running(session.folders):
-        if running.is_alive(entry):
+        if running.is_alive(entry) and not thorough:
             continue
         try:
             with task_lock(session.folders, entry.task, patience=0):

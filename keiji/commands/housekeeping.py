@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keiji import output, running, session, verdict
-from keiji.commands.delivering import deliver
+from keiji.commands.delivering import deliver, settle_dead
 from keiji.errors import KeijiError
 from keiji.locks import task_lock
 from keiji.session import Session
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 def startup(current: Session) -> None:
-    """Record the runs that the last shutdown cut off, so that their tasks can run again."""
+    """Record the runs that the last shutdown or a crash of the manager cut off."""
     for entry in running.clear_leftovers(current.folders, current.host.boot()):
         current.host.log(entry.task, "ERROR", f"run {entry.id} was cut off by power-off; the task goes on")
+    settle_dead(current, thorough=True)  # the machine stayed up and the manager did not
 
 
 def keep_house(current: Session) -> None:
     """Deliver records and judge runs that died unseen."""
+    settle_dead(current, thorough=True)
     with current.store() as store:
         delivered = deliver(current, store)
         for slug in current.host.failed():

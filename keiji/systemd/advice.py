@@ -5,14 +5,19 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
+_JOURNAL = Path("/run/systemd/journal/socket")
 _LINGER = Path("/var/lib/systemd/linger")
 
 
 def notes() -> list[str]:
+    """One note for each thing that is amiss."""
+    found = []
     user = getpass.getuser()
-    if (_LINGER / user).exists():
-        return []
-    return [
-        f"lingering is off for {user}: tasks run only while {user} is logged in. "
-        "To let them run always, also after a reboot: loginctl enable-linger"
-    ]
+    if not (_LINGER / user).exists():
+        found.append(
+            f"lingering is off for {user}: tasks run only while {user} is logged in. "
+            "To let them run always, also after a reboot: loginctl enable-linger"
+        )
+    if not _JOURNAL.exists():
+        found.append("no journal runs on this machine, so what tasks print is lost: start systemd-journald")
+    return found
