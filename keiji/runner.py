@@ -44,14 +44,19 @@ class Stopped(SystemExit):
 _own_path: list[str] = []
 
 
+def undisturbed(work: "Any", *arguments: "Any") -> "Any":
+    """``work(*arguments)``, which imports from here and the standard library whatever `sys.path` is."""
+    path, sys.path = sys.path, _own_path or sys.path
+    try:
+        return work(*arguments)
+    finally:
+        sys.path = path
+
+
 def bring(name: str) -> "Any":
-    """A module of the build or of the standard library, whatever a function has done to `sys.path`."""
+    """A module of the build or of the standard library."""
     if name not in sys.modules:
-        path, sys.path = sys.path, _own_path or sys.path
-        try:
-            __import__(name)
-        finally:
-            sys.path = path
+        undisturbed(__import__, name)
     return sys.modules[name]
 
 
@@ -159,11 +164,12 @@ class Run:
     def __init__(self, config: "Any") -> None:
         self.stopped = False  # SIGTERM came
         self.armed = False  # the function's code is running: SIGTERM raises there
+        self.leaving = False  # the function's code has ended, its threads may not have
+        self.pid = posix.getpid()
         _signal.signal(_signal.SIGTERM, self.on_term)
         self.config = config
         self.began = time.time()
         self.since = time.monotonic()
-        self.pid = posix.getpid()
         self.result, self.error, self.attempts = "succeeded", "", 1
         self.status: int | None = 0
         self.signal: int | None = None
@@ -184,7 +190,15 @@ class Run:
         if self.armed:
             self.armed = False
             self.left_with = None
+            sys.unraisablehook = self.swallowed
             raise Stopped
+
+    def swallowed(self, unraisable: "Any") -> None:
+        """What was raised where nothing can be, in a finaliser or a callback of an import, is lost there."""
+        if unraisable.exc_type is not Stopped:
+            sys.__unraisablehook__(unraisable)
+        elif not self.leaving:
+            rare().raise_again(self)
 
     def identify(self) -> None:
         """Fill in who this run is; a manual request is used up by it."""
@@ -293,7 +307,7 @@ class Run:
     def depart(self) -> None:
         """Let the interpreter end: it waits for threads, and SIGTERM may end the wait."""
         self.left_with = self.exit_status
-        self.armed = True
+        self.leaving = self.armed = True
         if self.stopped or self.exit_status:
             raise SystemExit(self.exit_status)
 
@@ -430,7 +444,9 @@ def lines_at_once() -> None:
     """A line of text is one write, in UTF-8 whatever the locale (``-u`` writes each piece)."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.reconfigure(encoding="utf-8", line_buffering=True, write_through=False)  # type: ignore[union-attr]
+            stream.reconfigure(  # type: ignore[union-attr]
+                encoding="utf-8", errors=stream.errors, line_buffering=True, write_through=False
+            )
 
 
 def give_back(config: "Any", folder: str) -> None:

@@ -10,6 +10,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
+    from typing import Any
 
     from keiji import runner
     from keiji.runner import Run
@@ -58,17 +59,17 @@ def _extras(arguments: list[str]) -> list[tuple[float, float]]:
     return [(float(begin), float(end)) for begin, end in pairs]
 
 
-def _due(config, at: float) -> "float | None":  # type: ignore[no-untyped-def]
+def _due(config: "Any", at: float) -> "float | None":
     """The last due time until `at`, as epoch seconds."""
     if config.PERIOD:
-        return config.PHASE + (at - config.PHASE) // config.PERIOD * config.PERIOD  # type: ignore[no-any-return]
+        return float(config.PHASE + (at - config.PHASE) // config.PERIOD * config.PERIOD)
     import datetime
 
     moment = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
     functions_own = _forget_keiji()
     try:
         schedule = runner.bring("keiji.schedule").Schedule.from_dict(config.SCHEDULE)
-        due = schedule.last_time(moment, datetime.timedelta(seconds=config.PHASE))
+        due = runner.undisturbed(schedule.last_time, moment, datetime.timedelta(seconds=config.PHASE))
     finally:
         _forget_keiji()
         sys.modules.update(functions_own)
@@ -185,20 +186,25 @@ def _exists(path: str) -> bool:
 
 def failed(run: "Run", error: BaseException) -> None:
     """The function has raised: print it as Python does, keep the end of it."""
-    traceback = runner.bring("traceback")
-
     if isinstance(error, KeyboardInterrupt):
         run.result, run.status, run.signal, run.exit_status = "killed", None, 2, 130
         run.error = "interrupted"
         return runner.say(run.error)
-    trace = _trace(error)
+    error.__traceback__ = trace = _trace(error)
     run.result, run.status, run.exit_status = "failed", 1, 1
-    run.error = repr(type(error))  # should even the rest fail
     try:
-        run.error = _end_of(traceback.format_exception(type(error), error, trace))
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        parts = runner.undisturbed(runner.bring("traceback").format_exception, type(error), error, trace)
+    except Exception:
+        parts = [repr(type(error))]
+    run.error = _end_of(parts)
+    try:
+        if sys.excepthook is sys.__excepthook__:
+            sys.stderr.write("".join(parts))
+        else:
+            sys.excepthook(type(error), error, trace)
     except Exception:
         runner.say(run.error)
+    return None
 
 
 def _trace(error: BaseException) -> "TracebackType | None":
@@ -215,7 +221,8 @@ def place_of(run: "Run") -> str:
 
     trace = _trace(run.unwound) if run.unwound else None
     frames = [frame for frame in traceback.extract_tb(trace) if frame.filename != _OURS]
-    return "".join(traceback.format_list(frames[-3:])).rstrip("\n")[-ERROR_LENGTH:]
+    lines = runner.undisturbed(traceback.format_list, frames[-3:])
+    return "".join(lines).rstrip("\n")[-ERROR_LENGTH:]
 
 
 def _end_of(parts: list[str]) -> str:
@@ -272,6 +279,21 @@ def _judge_stop(run: "Run") -> None:
         run.error = f"{run.error}\n{place_of(run)}".strip()
     elif _ask_manager("is-system-running") == "stopping":
         run.result, run.error = "killed", CUT_OFF
+
+
+def raise_again(run: "Run") -> None:
+    """Raise `Stopped` once more, a moment after this has returned to where the first was lost."""
+    import _signal  # type: ignore[import-not-found]
+    import _thread
+
+    main = _thread.get_ident()
+
+    def later() -> None:
+        time.sleep(0.01)
+        run.armed = True
+        _signal.pthread_kill(main, _signal.SIGTERM)
+
+    _thread.start_new_thread(later, ())
 
 
 def _stop_was_meant(run: "Run") -> bool:

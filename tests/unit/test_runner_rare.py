@@ -285,6 +285,30 @@ def test_a_second_signal_does_not_disturb_the_unwinding(tmp_path: Path) -> None:
     assert (ended.status, ended.output, ended.result) == (0, "unwound\n", "stopped")
 
 
+def test_a_stop_that_comes_where_nothing_can_be_raised_is_not_lost(tmp_path: Path) -> None:
+    build = Build(
+        tmp_path,
+        """\
+        import time
+        class Thing:
+            def __del__(self):
+                print("ready")
+                time.sleep(60)
+        def function():
+            try:
+                Thing()
+                time.sleep(60)
+            finally:
+                print("unwound")
+        """,
+    )
+
+    ended = build.signalled()
+
+    assert (ended.status, ended.output, ended.errors) == (0, "unwound\n", "")
+    assert ended.result == "stopped"
+
+
 def test_an_async_function_is_unwound_likewise(tmp_path: Path) -> None:
     build = Build(
         tmp_path,
