@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,11 @@ class SystemdHost:
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
         names = {slug: units.timer(slug) for slug in slugs}
-        wanted = ("ActiveState", "SubState", "NextElapseUSecRealtime", "NextElapseUSecMonotonic")
-        shown = systemctl.show_loaded([*names.values()], units.EVERY_TIMER, wanted)
-        return {slug: _timer(shown.get(name, {})) for slug, name in names.items()}
+        elapses = systemctl.elapses([*names.values()], units.EVERY_TIMER)
+        # A timer that is active has no next time while what it has started goes on.
+        without = [name for name, elapse in elapses.items() if elapse is None]
+        states = systemctl.states(without, units.EVERY_TIMER)
+        return {slug: _timer(elapses.get(name), *states.get(name, ("", ""))) for slug, name in names.items()}
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         plan = calendar.plan(schedule, slug, after)
@@ -127,12 +129,16 @@ class SystemdHost:
         stamp = units.stamp_folder() / f"stamp-{units.timer(slug)}"
         if stamp.exists():
             os.utime(stamp)
-        self.folders.last(slug).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        note = self.boot() if self._is_boot(slug) else f"{time.time():.6f}"
-        files.write(self.folders.last(slug), note + "\n")
+        guard = self._guard(slug)
+        if guard:
+            self.folders.last(slug).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            note = self.boot() if guard == "boot" else f"{time.time():.6f}"
+            files.write(self.folders.last(slug), note + "\n")
 
-    def _is_boot(self, slug: str) -> bool:
-        return "\nOnStartupSec=" in (files.read(units.unit_folder() / units.timer(slug)) or "")
+    def _guard(self, slug: str) -> str:
+        """What the runner checks by its own note, from the timer's file: ``boot``, ``period`` or ``""``."""
+        text = files.read(units.unit_folder() / units.timer(slug)) or ""
+        return text.partition("\nGuard=")[2].partition("\n")[0]
 
     def _check_waiting(self, slugs: list[str]) -> None:
         states = systemctl.states([units.timer(slug) for slug in slugs], units.EVERY_TIMER)
@@ -145,7 +151,7 @@ class SystemdHost:
 
     def _waits(self, slug: str, active: str, sub: str) -> bool:
         # an active timer that has no next time is "elapsed"
-        return active == "active" and (sub in ("waiting", "running") or self._is_boot(slug))
+        return active == "active" and (sub in ("waiting", "running") or self._guard(slug) == "boot")
 
     # -- runs -------------------------------------------------------------------------------
 
@@ -259,14 +265,8 @@ class SystemdHost:
         return journal.follow(_system_matches(part), lines)
 
 
-def _timer(properties: dict[str, str]) -> Timer:
-    elapse = systemctl.moment(properties.get("NextElapseUSecRealtime", ""))
-    if elapse is None:
-        since_boot = systemctl.span(properties.get("NextElapseUSecMonotonic", ""))
-        if since_boot is not None:
-            rest = since_boot - timedelta(seconds=time.clock_gettime(time.CLOCK_MONOTONIC))
-            elapse = datetime.now(timezone.utc) + rest
-    return Timer(properties.get("ActiveState") == "active", properties.get("SubState") == "running", elapse)
+def _timer(elapse: datetime | None, active: str, sub: str) -> Timer:
+    return Timer(elapse is not None or active == "active", sub == "running", elapse)
 
 
 def _target_states() -> dict[str, tuple[str, str]]:

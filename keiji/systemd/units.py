@@ -56,6 +56,7 @@ def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, s
         "task": task,
         "schedule": str(task.schedule),
         "plan": plan,
+        "note": firing.guard if firing.guard in ("boot", "period") else "",
         "tzdata": calendar.tzdata_version(),
         "held": folders.held(task.slug),
         "running": folders.running(task.slug),
