@@ -2,7 +2,8 @@
 
 `runner_start` makes a build's ``start.py`` of this file and the build's constants. On the way of a run
 that succeeds it imports only what is built into the interpreter (`os` alone would cost a tenth of a
-firing; `__future__` is a file, too); what happens seldom lies in `runner_rare` and `runner_tries`.
+firing; `__future__` is a file, too), and is one file itself for the same reason; what happens seldom
+lies in `runner_rare` and `runner_tries`.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -179,7 +180,7 @@ class Run:
         self.spoke = False  # on stderr
         self.unwound: BaseException | None = None  # what stopped the function, as it left it
         self.exit_status = 0
-        self.left_with: int | None = 0  # what the interpreter will exit with, as far as is known
+        self.left_with = 0  # what the interpreter is going to exit with
 
     def on_term(self, number: int, frame: object) -> None:
         """SIGTERM: once, and only within the function's code, it raises."""
@@ -189,7 +190,7 @@ class Run:
         self.stopped = True
         if self.armed:
             self.armed = False
-            self.left_with = None
+            self.left_with = 0
             sys.unraisablehook = self.swallowed
             raise Stopped
 
@@ -197,7 +198,9 @@ class Run:
         """What was raised where nothing can be, in a finaliser or a callback of an import, is lost there."""
         if unraisable.exc_type is not Stopped:
             sys.__unraisablehook__(unraisable)
-        elif not self.leaving:
+        elif self.leaving:
+            self.left_with = self.departed
+        else:
             rare().raise_again(self)
 
     def identify(self) -> None:
@@ -306,19 +309,21 @@ class Run:
 
     def depart(self) -> None:
         """Let the interpreter end: it waits for threads, and SIGTERM may end the wait."""
-        self.left_with = self.exit_status
+        self.departed = self.left_with = self.exit_status
         self.leaving = self.armed = True
         if self.stopped or self.exit_status:
             raise SystemExit(self.exit_status)
 
     def finish(self) -> None:
         """End the record. The last of the exit handlers, so that threads and the others have ended."""
+        self.armed = False
         if self.ended or posix.getpid() != self.pid:
             return
-        self.armed = False
         self.ended = True
-        if self.stopped or self.spoke or self.result != "succeeded" or self.config.GUARD == "period":
-            rare().settle(self)
+        listened = _signal.getsignal(_signal.SIGTERM) == self.on_term
+        plain = self.result == "succeeded" and listened and not self.stopped
+        if not plain or self.spoke or self.config.GUARD == "period":
+            rare().settle(self, listened)
         if self.file:
             try:
                 fd = posix.open(self.file, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC)
@@ -334,10 +339,11 @@ class Run:
 
     def watch(self) -> None:
         """See to it that stderr is set apart once it is used, and that no way out leaves no record."""
-        posix._exit, posix.execv, posix.execve = self.leave, self.execv, self.execve  # type: ignore[assignment]
-        posix.fork = self.fork
+        ways: dict[str, Any] = {name: getattr(self, name) for name in ("_exit", "execv", "execve", "fork")}
+        vars(posix).update(ways)
         self.errors = sys.stderr
-        if "os" in sys.modules:
+        if "os" in sys.modules:  # without `-S`
+            vars(sys.modules["os"]).update(ways)
             return errors_apart(self.config.SLUG)
         sys.meta_path.insert(0, self)
         if self.errors is not None:
@@ -362,7 +368,7 @@ class Run:
             sys.meta_path.remove(self)
             errors_apart(self.config.SLUG)
 
-    def leave(self, status: int) -> None:
+    def _exit(self, status: int) -> None:
         """Instead of `os._exit`, which would leave no record."""
         if posix.getpid() == self.pid:
             rare().leave(self, status)

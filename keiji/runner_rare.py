@@ -244,14 +244,17 @@ def exited(run: "Run", code: object) -> None:
         run.fail(str(code))
 
 
-def settle(run: "Run") -> None:
-    """Decide what a stop means, and hold the task after a failure, before its record is ended."""
+def settle(run: "Run", listened: bool) -> None:
+    """Decide what a stop means, and hold the task after a failure, before its record is ended.
+
+    `listened`: SIGTERM was not taken by a handler of the function's own.
+    """
     if run.config.GUARD == "period":
         _take_due(run)
-    if run.stopped:
-        _judge_stop(run)
+    if run.stopped or run.result != "succeeded" or not listened:
+        _judge_stop(run, listened)
     _hold(run)
-    _drain()
+    drain()
 
 
 def _hold(run: "Run") -> None:
@@ -266,19 +269,23 @@ def _hold(run: "Run") -> None:
             # of the failed unit, which has other means, holds the task when it ends it
 
 
-def _judge_stop(run: "Run") -> None:
+def _judge_stop(run: "Run", listened: bool) -> None:
     """SIGTERM is a deliberate stop, unless the unit took too long or the machine goes down."""
-    run.result, run.status, run.signal, run.error, run.exit_status = "stopped", None, 15, "", 0
-    if _stop_was_meant(run):
-        return
     limit = run.config.LIMIT
-    if limit and (time.monotonic() - run.since >= limit or _unit_timed_out(run)):
-        run.result, run.exit_status = "timed-out", 1
-        run.error = f"timed out: the run may take {limit:g} s in all"
+    if _stop_was_meant(run):
+        _stopped(run, "stopped")
+    elif limit and run.stopped and (time.monotonic() - run.since >= limit or _unit_timed_out(run)):
+        _stopped(run, "timed-out", f"timed out: the run may take {limit:g} s in all", 1)
         runner.say(run.error)
         run.error = f"{run.error}\n{place_of(run)}".strip()
-    elif _ask_manager("is-system-running") == "stopping":
-        run.result, run.error = "killed", CUT_OFF
+    elif (run.stopped or not listened) and _ask_manager("is-system-running") == "stopping":
+        _stopped(run, "killed", CUT_OFF)
+    elif run.stopped:
+        _stopped(run, "stopped")
+
+
+def _stopped(run: "Run", result: str, error: str = "", exit_status: int = 0) -> None:
+    run.result, run.error, run.exit_status, run.status, run.signal = result, error, exit_status, None, 15
 
 
 def raise_again(run: "Run") -> None:
@@ -333,7 +340,9 @@ def _ask_manager(*words: str) -> str:
 
 def leave(run: "Run", status: int) -> None:
     """The function has called `os._exit`: end the record first."""
-    if not run.ended:
+    if run.ended:
+        drain()
+    else:
         exited(run, status)
         run.left_with = run.exit_status
         run.finish()
@@ -366,12 +375,13 @@ def peak_memory() -> "int | None":
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _drain() -> None:
+def drain() -> None:
     """Wait until the journal has read what was said: of a process that is gone it can't tell the unit."""
+    flush()
     try:
         fcntl, termios = runner.bring("fcntl"), runner.bring("termios")
         for _ in range(100):
-            if not int.from_bytes(fcntl.ioctl(2, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+            if not any(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)).strip(b"\0") for fd in (1, 2)):
                 break
             time.sleep(0.005)
     except (ImportError, OSError):

@@ -5,6 +5,7 @@ child can be ended whatever it does: stuck in C code, swallowing every exception
 """
 
 import _signal  # type: ignore[import-not-found]
+import atexit
 import posix
 import sys
 import time
@@ -118,6 +119,7 @@ class _Try:
         run = self.run
         run.pid = posix.getpid()
         run.ended = True  # the record is the parent's
+        atexit.register(runner.rare().drain)
         if self.apart:
             posix.setpgid(0, 0)
         run.attempt()
@@ -230,6 +232,8 @@ def execute(run: "Run", really: object, *arguments: object) -> None:
     _handle({_SIGTERM: lambda *_: _pass_on(run, child)})
     could_not = posix.read(reader, 1)  # closed by the exec
     posix.close(reader)
+    if not could_not:
+        posix.closerange(3, 1 << 20)  # as exec does; a lock, say, would be held to the end
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if could_not:
         _handle({_SIGTERM: run.on_term})

@@ -62,6 +62,7 @@ class Build:
     """The system folder of one task, `demo`, and its build, named by ``current``."""
 
     def __init__(self, home: Path, function: str, env: str | None = "", **constants: object) -> None:
+        self.options = ["-I", "-S", "-u"]
         self.home = home
         self.run_folder = home / "run"
         self.folder = home / "exec" / "tasks" / "demo" / "abc"
@@ -109,7 +110,7 @@ class Build:
         start = self.folder.parent / "current" / START
         usual = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "INVOCATION_ID": RUN_ID}
         return subprocess.Popen(
-            [PYTHON, "-I", "-S", "-u", str(start), *arguments],
+            [PYTHON, *self.options, str(start), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

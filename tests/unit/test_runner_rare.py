@@ -116,6 +116,15 @@ def test_a_process_that_ends_itself_is_recorded(tmp_path: Path, status: int) -> 
     assert bool(build.latch()) == bool(status)
 
 
+def test_a_process_that_ends_itself_is_recorded_where_site_has_imported_os(tmp_path: Path) -> None:
+    build = Build(tmp_path, "import os\ndef function():\n    os._exit(7)\n")
+    build.options = ["-I", "-u"]
+
+    ended = build.run()
+
+    assert (ended.status, ended.record["status"]) == (7, "7")
+
+
 def test_a_function_that_is_interrupted_was_killed(tmp_path: Path) -> None:
     build = Build(tmp_path, WAITS)
 
@@ -245,6 +254,29 @@ def test_a_deliberate_stop_at_the_last_moment_is_no_timeout(tmp_path: Path) -> N
     assert build.signalled().result == "stopped"
 
 
+@pytest.mark.parametrize(
+    ("intent", "manager", "result"),
+    [(RUN_ID, "running", "stopped"), ("", "stopping", "killed"), ("", "running", "failed")],
+)
+def test_a_function_may_take_sigterm_itself(tmp_path: Path, intent: str, manager: str, result: str) -> None:
+    build = Build(
+        tmp_path,
+        """\
+        import signal, sys, time
+        def function():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            print("ready")
+            time.sleep(60)
+        """,
+    )
+    build.write("stopping/demo", intent)
+
+    ended = build.signalled(PATH=build.command("systemctl", f"echo {manager}"))
+
+    assert (ended.result, ended.status) == (result, 143 if result == "failed" else 0)
+    assert bool(build.latch()) == (result == "failed")
+
+
 @pytest.mark.parametrize("then", ["return", "raise ValueError", "sys.exit(4)", "os._exit(5)"])
 def test_however_the_function_leaves_then_it_was_stopped(tmp_path: Path, then: str) -> None:
     build = Build(
@@ -348,6 +380,25 @@ def test_a_run_that_waits_for_its_threads_can_be_stopped(tmp_path: Path) -> None
     ended = build.signalled()
 
     assert (ended.status, ended.output, ended.result) == (0, "handler\n", "stopped")
+
+
+def test_a_stop_while_threads_end_loses_no_file_of_the_function(tmp_path: Path) -> None:
+    build = Build(
+        tmp_path,
+        """\
+        import os, threading, time
+        def function():
+            global file
+            file = open(os.environ["FILE"], "w")
+            file.write("all of it")
+            threading._register_atexit(print, "ready")
+            threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
+        """,
+        env=f"FILE={tmp_path}/file\n",
+    )
+
+    assert build.signalled().result == "stopped"
+    assert (tmp_path / "file").read_text() == "all of it"
 
 
 def test_a_timeout_of_the_unit_while_threads_end_still_fails(tmp_path: Path) -> None:
