@@ -32,6 +32,7 @@ RESERVED = frozenset(
 JOURNAL = "/run/systemd/journal/stdout"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 READ = posix.O_RDONLY | posix.O_CLOEXEC
+APPEND = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
 exit_now, execv_now, execve_now, fork_now = posix._exit, posix.execv, posix.execve, posix.fork
 
 
@@ -326,7 +327,10 @@ class Run:
             rare().settle(self, listened)
         if self.file:
             try:
-                fd = posix.open(self.file, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC)
+                try:
+                    fd = posix.open(self.file, APPEND)
+                except FileNotFoundError:
+                    fd = rare().reopen(self.file)
                 try:
                     write_all(fd, self.tail().encode("utf-8", "backslashreplace"))
                 finally:

@@ -45,7 +45,8 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
         if due is None or now - due > config.GRACE:
             return _skip(run, "dropped: the time zone's rules have changed, and no such time is due")
     if config.HOST != "linux" and config.JITTER:  # elsewhere the timer's
-        time.sleep(int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER)
+        seconds = int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER
+        return bool(runner.rare("tries").sleep(run, seconds))
     return True
 
 
@@ -338,6 +339,17 @@ def _ask_manager(*words: str) -> str:
     return text
 
 
+def reopen(path: str) -> int:
+    """The run file once more: who clears up after a dead run takes a living one's away for a moment."""
+    for _ in range(20):
+        time.sleep(0.01)
+        try:
+            return posix.open(path, runner.APPEND)
+        except FileNotFoundError:
+            pass
+    return posix.open(path, runner.APPEND)
+
+
 def leave(run: "Run", status: int) -> None:
     """The function has called `os._exit`: end the record first."""
     if run.ended:
@@ -389,12 +401,17 @@ def drain() -> None:
 
 
 def boot_id() -> str:
-    """This boot's name where there is no `/proc`."""
-    subprocess = runner.bring("subprocess")
-
+    """This boot's name on macOS, which has no `/proc`."""
+    reader, writer = posix.pipe()
     command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
     try:
-        text: str = subprocess.run(command, stdout=-1, stderr=-3, check=False, encoding="utf-8").stdout
+        output = [(posix.POSIX_SPAWN_DUP2, writer, 1)]
+        child = posix.posix_spawn(command[0], command, posix.environ, file_actions=output)
+        posix.waitpid(child, 0)
+        posix.set_blocking(reader, False)
+        return posix.read(reader, 100).decode().strip()
     except OSError:
         return ""
-    return text.strip()
+    finally:
+        posix.close(reader)
+        posix.close(writer)

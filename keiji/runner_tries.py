@@ -61,13 +61,13 @@ def tries(run: "Run", apart: bool = True) -> None:
             return None
         how = "timed out" if run.result == "timed-out" else "failed"
         runner.say(f"attempt {number} of {config.TRIES} {how}, next in {delay:g} s")
-        if not _sleep(run, delay):
+        if not sleep(run, delay):
             return None
         delay *= config.BACKOFF
     return None
 
 
-def _sleep(run: "Run", seconds: float) -> bool:
+def sleep(run: "Run", seconds: float) -> bool:
     """False when the run is stopped meanwhile."""
     try:
         try:

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from keiji.kit import AUTHORING, source
 from keiji.runfile import fields
@@ -88,14 +89,18 @@ class Build:
             shutil.copy(source(module), self.folder / "keiji")
         (self.folder / "task" / "function.py").write_text(function, encoding="utf-8")
         write_runner(self.folder, self.constants)
-        py_compile.compile(str(self.folder / "start.py"), cfile=str(self.folder / START), doraise=True)
+        self._compile()
         (self.folder.parent / "current").symlink_to(self.folder.name)
 
     def patch(self, name: str, old: str, new: str) -> None:
-        """Change a helper of the runner in this build."""
+        """Change a file of the runner in this build."""
         text = (self.folder / name).read_text(encoding="utf-8")
         assert old in text
         (self.folder / name).write_text(text.replace(old, new), encoding="utf-8")
+        self._compile()
+
+    def _compile(self) -> None:
+        py_compile.compile(str(self.folder / "start.py"), cfile=str(self.folder / START), doraise=True)
 
     def command(self, name: str, text: str) -> str:
         """A PATH on which `name` is this shell script."""
@@ -105,7 +110,9 @@ class Build:
         (folder / name).chmod(0o755)
         return f"{folder}:{os.environ['PATH']}"
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stderr: IO[str] | int = subprocess.PIPE, **environ: str
+    ) -> subprocess.Popen[str]:
         """Start it as the unit does; the caller ends it."""
         start = self.folder.parent / "current" / START
         usual = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "INVOCATION_ID": RUN_ID}
@@ -113,7 +120,7 @@ class Build:
             [PYTHON, *self.options, str(start), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env={key: value for key, value in {**usual, **environ}.items() if value},
             encoding="utf-8",
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runner_build import PYTHON, RUN_ID, Build
+from runner_build import PYTHON, RUN_ID, WAIT, Build
 
 from keiji import runfile
 from keiji.run import Result
@@ -283,6 +285,74 @@ def test_a_line_is_written_at_once_and_whole(tmp_path: Path) -> None:
         """
 
     assert Build(tmp_path, code).run().output == "b'two words\\n'\n" * 2
+
+
+@pytest.fixture
+def journal() -> Iterator[socket.socket]:
+    """Where a journal listens, under an abstract name."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0keiji-{os.getpid()}-{id(listening)}")
+        listening.listen()
+        listening.settimeout(WAIT)
+        yield listening
+
+
+def heard(home: Path, journal: socket.socket, function: str, connected: bool = True) -> str:
+    """What the journal hears on the stream that the runner makes for stderr."""
+    build = Build(home, function)
+    build.patch("start.py", '"/run/systemd/journal/stdout"', ascii(journal.getsockname().decode()))
+    with open(os.devnull, "w") as stderr:
+        status = os.fstat(stderr.fileno())
+        stream = f"{status.st_dev}:{status.st_ino}" if connected else "1:1"
+        assert build.end(build.start(stderr=stderr, JOURNAL_STREAM=stream)).status == 0
+    journal.setblocking(False)
+    try:
+        with journal.accept()[0] as connection:
+            return "".join(iter(lambda: connection.recv(10000).decode(), ""))
+    except BlockingIOError:
+        return ""
+
+
+HEADER = "keiji-demo\n\n27\n1\n0\n0\n0\n"
+
+
+@pytest.mark.parametrize(
+    "speak",
+    [
+        "print('oh', file=sys.stderr)",
+        "sys.stderr.writelines(['oh', '\\n'])",
+        "import os; os.write(2, b'oh\\n')",
+        "import os; os.system('echo oh >&2')",
+        "import subprocess; subprocess.run(['sh', '-c', 'echo oh >&2'])",
+        "import logging; logging.error('oh')",
+    ],
+)
+def test_errors_have_a_journal_stream_of_their_own(
+    tmp_path: Path, journal: socket.socket, speak: str
+) -> None:
+    text = heard(tmp_path, journal, f"import sys\ndef function():\n    {speak}\n")
+
+    assert text in (f"{HEADER}oh\n", f"{HEADER}ERROR:root:oh\n")
+
+
+@pytest.mark.parametrize("speak", ["pass", "print('all is well')"])
+def test_without_errors_no_stream_is_made(tmp_path: Path, journal: socket.socket, speak: str) -> None:
+    assert heard(tmp_path, journal, f"def function():\n    {speak}\n") == ""
+
+
+def test_stderr_that_is_not_the_journal_is_left_alone(tmp_path: Path, journal: socket.socket) -> None:
+    assert heard(tmp_path, journal, "import os\ndef function():\n    pass\n", connected=False) == ""
+
+
+def test_libraries_can_tell_that_stderr_is_the_journal(tmp_path: Path, journal: socket.socket) -> None:
+    code = """\
+        import os, sys
+        def function():
+            status = os.fstat(2)
+            print(os.environ["JOURNAL_STREAM"] == f"{status.st_dev}:{status.st_ino}", file=sys.stderr)
+        """
+
+    assert heard(tmp_path, journal, code) == f"{HEADER}True\n"
 
 
 def test_threads_and_exit_handlers_end_before_the_record_does(tmp_path: Path) -> None:

@@ -187,6 +187,33 @@ def test_elsewhere_than_on_linux_the_runner_looks_at_the_latch(tmp_path: Path) -
     assert (ended.status, ended.output, ended.record) == (0, "", {})
 
 
+def test_elsewhere_than_on_linux_the_runner_delays_by_the_jitter(tmp_path: Path) -> None:
+    build = Build(tmp_path, HELLO, HOST="macos", JITTER=0.001)
+
+    assert build.run().result == "succeeded"
+
+
+def test_a_stop_during_the_jitter_lets_nothing_begin(tmp_path: Path) -> None:
+    build = Build(tmp_path, HELLO, HOST="macos", JITTER=1e6)
+    process = build.start()
+    while not _sleeps_and_listens(process.pid):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+
+    ended = build.end(process)
+
+    assert (ended.status, ended.output, build.files()) == (0, "", set())
+
+
+def _sleeps_and_listens(pid: int) -> bool:
+    status = dict(line.split(":\t") for line in _status(pid).splitlines())
+    return status["State"][0] == "S" and bool(int(status["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
 # stops
 
 
@@ -435,10 +462,6 @@ def test_a_stop_before_the_function_has_begun_lets_it_not_begin(tmp_path: Path) 
     assert (ended.status, ended.output, ended.result) == (0, "", "stopped")
 
 
-def _status(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
-
-
 def test_a_process_that_the_function_forked_dies_of_sigterm(tmp_path: Path) -> None:
     build = Build(
         tmp_path,
@@ -557,6 +580,27 @@ def test_a_firing_after_its_grace_is_skipped(tmp_path: Path, ago: float, expecte
 
     assert ran(ended) is expected
     assert ended.result == ("succeeded" if expected else "skipped")
+
+
+def test_a_record_that_is_out_of_its_place_for_a_moment_is_ended(tmp_path: Path) -> None:
+    build = Build(
+        tmp_path,
+        """\
+        import atexit, os, threading, time
+        record = os.environ["RECORD"]
+        def put_back():
+            time.sleep(0.05)
+            os.rename(record + "~", record)
+        def function():
+            os.rename(record, record + "~")
+            threading.Thread(target=put_back, daemon=True).start()
+        """,
+        env=f"RECORD={tmp_path}/run/running/demo\n",
+    )
+
+    ended = build.run()
+
+    assert (ended.errors, ended.result) == ("", "succeeded")
 
 
 def test_a_skipped_firing_is_a_whole_record(tmp_path: Path) -> None:
