@@ -291,6 +291,20 @@ class Run:
         self.result, self.status, self.error, self.exit_status = "failed", status, error, status
         say(error)
 
+    def perform(self) -> None:
+        """Take in the environment, then call the function as often as its build says."""
+        try:
+            self.environment()
+            gc.freeze()  # what is here now is here to the end: looking through it costs a tenth of a firing
+            if self.result != "succeeded":
+                return
+            if self.config.TIMEOUT or self.config.TRIES > 1:
+                rare("tries").tries(self)
+            else:
+                self.attempt()
+        except BaseException as error:  # none of the function's
+            rare().failed(self, error)
+
     def attempt(self) -> None:
         """Call the function once, in this process, and fill in how it ended."""
         try:
@@ -496,11 +510,5 @@ def main(config: "Any", file: str) -> None:
     give_back(config, folder)
     for _ in range(2):  # SIGTERM may interrupt the first before it has disarmed itself
         atexit.register(run.finish)
-    run.environment()
-    gc.freeze()  # what is here now is here to the end: looking through it then costs a tenth of a firing
-    if run.result == "succeeded":
-        if config.TIMEOUT or config.TRIES > 1:
-            rare("tries").tries(run)
-        else:
-            run.attempt()
+    run.perform()
     run.depart()

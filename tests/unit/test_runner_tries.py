@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runner_build import PYTHON, RUN_ID, WAIT, Build
+from runner_build import RUN_ID, WAIT, Build
 
 # Fails as often as FAILURES says, one way or another; counts in a file, since each try is a process.
 FAILS = """\
@@ -200,6 +200,32 @@ def test_an_interrupt_ends_the_tries(tmp_path: Path) -> None:
     assert ended.record["signal"] == "2"
 
 
+def test_a_try_that_cannot_begin_is_a_failure(tmp_path: Path) -> None:
+    build = failing(tmp_path, 0)
+    build.patch(
+        "keiji_runner_tries.py", "reader, writer = posix.pipe()\n        previous", "1 / 0\n        previous"
+    )
+
+    ended = build.run()
+
+    assert (ended.status, ended.result, ended.output) == (1, "failed", "")
+    assert ended.record["error"].endswith("ZeroDivisionError: division by zero")
+    assert build.latch()["id"] == RUN_ID
+
+
+def test_an_interrupt_between_tries_ends_the_run(tmp_path: Path) -> None:
+    build = failing(tmp_path, 9, DELAY=60.0)
+    process = build.start()
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("keiji: attempt 1"):
+        pass
+    process.send_signal(signal.SIGINT)
+
+    ended = build.end(process)
+
+    assert (ended.status, ended.result, ended.record["signal"]) == (130, "killed", "2")
+
+
 def test_exit_handlers_and_threads_belong_to_the_try(tmp_path: Path) -> None:
     code = """\
         import atexit, threading
@@ -319,7 +345,3 @@ def test_in_the_foreground_a_signal_ends_it(tmp_path: Path, number: int, status:
 
     assert process.returncode == status
     assert "Traceback" not in errors
-
-
-def test_python_that_runs_the_tests_is_the_one_that_is_tested() -> None:
-    assert Path(PYTHON).resolve() == Path(sys.executable).resolve()
