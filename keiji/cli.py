@@ -230,7 +230,7 @@ def update(cc: bool) -> None:
     """After an upgrade of keiji: migrate the database, render every unit anew."""
     from keiji.commands.update import update as run
 
-    run(_session(), cc)
+    sys.exit(run(_session(), cc))
 
 
 @system.command()
@@ -249,10 +249,15 @@ def _session() -> Session:
     return session.load()
 
 
-def _refuse_sudo(arguments: list[str]) -> None:
+def _as_person(words: list[str]) -> None:
     # Under sudo the units and folders would be root's; uninstall alone acts for the person behind it.
-    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "0") != "0":
+    from keiji import sudo
+
+    if not sudo.is_in_force(os.environ):
+        return
+    if [word for word in words if not word.startswith("-")][:2] != ["system", "uninstall"]:
         raise KeijiError("keiji works for one person and needs no root: run it without sudo")
+    sudo.leave(os.environ)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -260,8 +265,10 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     try:
-        _refuse_sudo(words)
-        cli.main(spelling.translate(words), prog_name="keiji", standalone_mode=False)
+        words = spelling.translate(words)
+        if "SUDO_UID" in os.environ:
+            _as_person(words)
+        cli.main(words, prog_name="keiji", standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except click.exceptions.Abort:

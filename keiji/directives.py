@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import enum
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keiji import files, latches, ledger, running, verdict
-from keiji.errors import KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
+from keiji.errors import HostFailed, KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
 from keiji.folders import Folders
 from keiji.host import Host
 from keiji.locks import task_lock
@@ -88,7 +87,8 @@ class Dispatcher:
         self.host.log(slug, "INFO", "run: asked for by hand")
         files.write(marker, "")
         try:
-            run = self.host.start_run(slug)
+            # A quick run may be over, and its unit forgotten, before the manager is asked for its id.
+            run = self.host.start_run(slug) or ledger.latest_done(self.folders, slug)
         except BaseException:
             marker.unlink(missing_ok=True)
             raise
@@ -121,6 +121,7 @@ class Dispatcher:
         return Reply(f"{slug}: enabled; {armed}")
 
     def _disable(self, slug: str) -> Reply:
+        self.host.timers([slug])  # if no manager answers, nothing is changed
         self.host.set_enabled(slug, False)
         self.host.disarm([slug])
         run = self._end_run(slug)
@@ -146,6 +147,8 @@ class Dispatcher:
         # In this order a crash between any two steps leaves a task that `delete` can still name:
         # its record goes last.
         with self.open_store() as store:
+            store.check_writable()
+            self.host.timers([slug])
             if self.host.is_installed(slug):
                 self.host.set_enabled(slug, False)
                 self.host.disarm([slug])
@@ -184,25 +187,19 @@ class Dispatcher:
         if not entry and not ending.is_active:
             return ""
         run = entry.id if entry else ending.run
-        with self._intent(slug, run):
-            self.host.stop_run(slug)
-            late = running.running_entry(self.folders, slug)
-            if late:  # it ignored SIGTERM and could not speak any more
-                running.end_run(self.folders, slug, late.id, Result.STOPPED)
-            elif not entry and run and not (self.folders.done / run).exists():
-                running.write_unborn(self.folders, slug, run, Result.STOPPED, "stopped before it began")
-        self.host.forget_failure(slug)
-        return run
-
-    @contextmanager
-    def _intent(self, slug: str, run: str) -> Iterator[None]:
-        """Say that what happens to the run is meant, for whoever judges how it ended."""
+        # Says that what happens to the run is meant. Left behind when this is interrupted: the run ends
+        # all the same, and whoever judges it must know.
         intent = self.folders.stopping(slug)
         files.write(intent, run + "\n")
-        try:
-            yield
-        finally:
-            intent.unlink(missing_ok=True)
+        self.host.stop_run(slug)
+        late = running.running_entry(self.folders, slug)
+        if late:  # it ignored SIGTERM and could not speak any more
+            running.end_run(self.folders, slug, late.id, Result.STOPPED)
+        elif not entry and run and not (self.folders.done / run).exists():
+            running.write_unborn(self.folders, slug, run, Result.STOPPED, "stopped before it began")
+        intent.unlink(missing_ok=True)
+        self.host.forget_failure(slug)
+        return run
 
     def _arm_where_due(self, slug: str) -> str:
         """Arm the timer if the system is started and the task neither disabled nor held; what was done."""
@@ -213,7 +210,10 @@ class Dispatcher:
         if not self.host.is_started():
             return "it will be armed by `keiji system start`"
         self.host.forget_failure(slug)
-        self.host.arm([slug])
+        if self.host.arm([slug]) and not self.folders.held(slug).exists():
+            raise HostFailed(
+                f"the timer of {slug!r} did not come to wait for a time: see `keiji system logs --scheduler`"
+            )
         elapse = self.host.timers([slug])[slug].next_elapse
         return f"armed, next time {elapse.astimezone().isoformat()}" if elapse else "armed"
 
@@ -224,5 +224,6 @@ class Dispatcher:
             folders.stopping(slug),
             folders.held(slug),
             folders.last(slug),
+            folders.stale(slug),
             folders.running(slug),
         ]

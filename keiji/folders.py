@@ -89,12 +89,16 @@ class Folders:
         """What the runner must remember from one firing to the next: a due time or a boot id."""
         return self.run / "last" / slug
 
+    def stale(self, slug: str) -> Path:
+        """The manager may not know the task's unit files as they are; see `commands.arming`."""
+        return self.run / "stale" / slug
+
     def lock(self, slug: str) -> Path:
         return self.run / "locks" / slug
 
     def made(self) -> tuple[Path, ...]:
         """Every folder that `init` makes in the system folder, parents first."""
-        names = ("running", "done", "damaged", "held", "requested", "stopping", "last", "locks")
+        names = ("running", "done", "damaged", "held", "requested", "stopping", "last", "stale", "locks")
         return (
             self.home,
             self.home / "db",

@@ -100,10 +100,11 @@ class Host(Protocol):
         """Have the manager read changed unit files."""
 
     # arming
-    def arm(self, slugs: Iterable[str]) -> None:
-        """Have the manager wait for the tasks' next times; nothing fires at once because of it.
+    def arm(self, slugs: Iterable[str], rested: Mapping[str, float] | None = None) -> list[str]:
+        """Have the manager wait for the tasks' next times; those that did not come to wait for any.
 
-        Raises `HostFailed` when a timer does not come to wait for a time.
+        Nothing fires at once because of it, but what was due since a task's time in `rested` (epoch
+        seconds): since then its timer rested only to be changed.
         """
 
     def disarm(self, slugs: Iterable[str]) -> None: ...
@@ -137,7 +138,11 @@ class Host(Protocol):
 
     def remove_system(self) -> None: ...
 
-    def start_system(self) -> None: ...
+    def start_system(self) -> tuple[list[str], list[str]]:
+        """Arm every enabled task that is not held, now and at each boot.
+
+        The tasks that wait for a time, and those that did not come to.
+        """
 
     def stop_system(self) -> None: ...
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keiji.store import Store
 
 BATCH = 500  # files a transaction
+_FORGOTTEN = 3600.0  # seconds after which nobody can still be writing a temporary file
 _WRITING = 60.0  # seconds after which a file without its beginning is no longer being written
 
 
@@ -63,6 +64,27 @@ def deliver(folders: Folders, store: Store, time_zone: str | None = None) -> Del
                 with suppress(OSError):
                     path.unlink()
     return Delivery(delivered, tuple(damaged))
+
+
+def latest_done(folders: Folders, slug: str) -> str:
+    """The id of the task's run that ended last and waits to be delivered, or empty."""
+    found = []
+    for path in listed(folders.done):
+        try:
+            entry = read(path)
+        except (DamagedRunFile, OSError):
+            continue
+        if entry.task == slug:
+            found.append((entry.began, entry.id))
+    return max(found)[1] if found else ""
+
+
+def sweep(folders: Folders) -> None:
+    """Remove the temporary files that a kill has left; what is still being written is minutes old at most."""
+    for name in ("running", "done", "held", "requested", "stopping", "last"):
+        for path in (folders.run / name).glob(".*"):
+            if age_of(path) > _FORGOTTEN:
+                path.unlink(missing_ok=True)
 
 
 def drop_done(folders: Folders, slug: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,13 @@ def task_lock(folders: Folders, slug: str, patience: float = PATIENCE) -> Iterat
         yield
     finally:
         os.close(descriptor)
+
+
+def allow_many() -> None:
+    """Let this process hold a lock for each of some thousand tasks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (65536 if hard < 0 else min(65536, hard), hard))
 
 
 def _acquire(descriptor: int, slug: str, patience: float) -> None:

@@ -29,9 +29,14 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
     """Whether this firing may become a run; `arguments` are what the unit adds to the command line.
 
     ``--extras A-B,C-D`` (epoch seconds) are firings whose times depend on the time zone's rules.
+    ``--zone NAME`` is the zone that the unit goes by, where the schedule itself names none.
     """
-    extras = _extras(arguments)
+    options = _options(arguments)
+    extras = _ranges(options.get("--extras", ""))
     config = run.config
+    if "--zone" in options:
+        policy = {**config.SCHEDULE["policy"], "timezone": options["--zone"]}
+        config.SCHEDULE = {**config.SCHEDULE, "policy": policy}
     if config.HOST != "linux" and _exists(f"{run.folder}/held/{config.SLUG}"):
         return False  # elsewhere the unit has a condition
     if run.why == "manual":
@@ -50,13 +55,16 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
     return True
 
 
-def _extras(arguments: list[str]) -> list[tuple[float, float]]:
-    if not arguments:
-        return []
-    if len(arguments) != 2 or arguments[0] != "--extras":
+def _options(arguments: list[str]) -> dict[str, str]:
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) != 2 * len(options) or not {"--extras", "--zone"}.issuperset(options):
         runner.say(f"unknown arguments: {' '.join(arguments)}")
         raise SystemExit(2)
-    pairs = (text.split("-") for text in arguments[1].split(",") if text)
+    return options
+
+
+def _ranges(text: str) -> list[tuple[float, float]]:
+    pairs = (pair.split("-") for pair in text.split(",") if pair)
     return [(float(begin), float(end)) for begin, end in pairs]
 
 

@@ -21,6 +21,11 @@ def running(folders: Folders) -> list[Entry]:
     return sorted((entry for entry in found if entry), key=lambda entry: entry.task)
 
 
+def slugs(folders: Folders) -> list[str]:
+    """The tasks that have a run file, whatever it says."""
+    return sorted(path.name for path in listed(folders.run / "running"))
+
+
 def running_entry(folders: Folders, slug: str) -> Entry | None:
     """The task's run in progress, or None."""
     try:
@@ -88,23 +93,11 @@ def _has_ended(path: Path) -> bool:
 def _clear_running(folders: Folders, slug: str, run: str) -> None:
     """Unlink the run's file in running/, but never that of a later run.
 
-    Between a look and an unlink the run may have ended by itself and the next begun. So the file is
-    first taken away under another name, and put back if it turns out to be another run's.
+    Nobody can begin a run between the look and the unlink: while the file is there no run begins.
     """
-    path = folders.running(slug)
-    taken = path.with_name(f".{slug}.{os.getpid()}~")
-    try:
-        path.rename(taken)
-    except FileNotFoundError:
-        return
-    try:
-        is_ours = read(taken).id == run
-    except DamagedRunFile:
-        is_ours = False  # its runner has made it and not yet written to it
-    if is_ours:
-        taken.unlink()
-    else:
-        taken.rename(path)
+    entry = running_entry(folders, slug)
+    if entry and entry.id == run:
+        folders.running(slug).unlink(missing_ok=True)
 
 
 def write_unborn(

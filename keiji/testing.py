@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class MemoryHost:
         self.begin = begin or (lambda slug, run: None)
         self.units: dict[str, bool] = {}  # installed slug → enabled
         self.armed: set[str] = set()
+        self.deaf: set[str] = set()  # tasks whose timers never come to wait
         self.endings: dict[str, Ending] = {}
         self.logged: list[tuple[str, str, str]] = []
         self.faults: dict[str, Exception] = {}
@@ -77,11 +78,13 @@ class MemoryHost:
         self._fault("reload")
         self.reloads += 1
 
-    def arm(self, slugs: Iterable[str]) -> None:
+    def arm(self, slugs: Iterable[str], rested: Mapping[str, float] | None = None) -> list[str]:
         self._fault("arm")
-        for slug in slugs:
-            if not self.folders.held(slug).exists():
-                self.armed.add(slug)
+        slugs = list(slugs)
+        self.armed |= {
+            slug for slug in slugs if slug not in self.deaf and not self.folders.held(slug).exists()
+        }
+        return [slug for slug in slugs if slug not in self.armed]
 
     def disarm(self, slugs: Iterable[str]) -> None:
         self._fault("disarm")
@@ -133,9 +136,10 @@ class MemoryHost:
     def remove_system(self) -> None:
         self.system = None
 
-    def start_system(self) -> None:
+    def start_system(self) -> tuple[list[str], list[str]]:
         self.system = True
-        self.arm([slug for slug, enabled in self.units.items() if enabled])
+        idle = self.arm([slug for slug, enabled in self.units.items() if enabled])
+        return sorted(self.armed), [slug for slug in idle if not self.folders.held(slug).exists()]
 
     def stop_system(self) -> None:
         self.system = False

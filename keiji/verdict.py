@@ -29,6 +29,7 @@ def settle(folders: Folders, host: Host, slug: str) -> Result | None:
     """
     entry = running.running_entry(folders, slug)
     if entry is None:
+        _clear_torn(folders, host, slug)
         return None
     ending = host.ending(slug)
     if ending.is_active and ending.run == entry.id:
@@ -36,12 +37,23 @@ def settle(folders: Folders, host: Host, slug: str) -> Result | None:
     if running.running_entry(folders, slug) != entry:
         return None  # it spoke for itself between the two looks
     result, status, number, error = _judge(folders, slug, entry.id, ending)
-    if result in _HOLDING and holds(folders, slug, entry.build):
+    # A run that the manager does not know any more was cut off with the manager, by a logout, say.
+    if result in _HOLDING and ending.run == entry.id and holds(folders, slug, entry.build):
         hold(folders, host, slug, entry.id, result, error)
     running.end_run(folders, slug, entry.id, result, status=status, signal=number, error=error)
     folders.stopping(slug).unlink(missing_ok=True)
     host.log(slug, "ERROR" if result in _HOLDING else "INFO", f"run {entry.id} {result}: {error}")
     return result
+
+
+def _clear_torn(folders: Folders, host: Host, slug: str) -> None:
+    """Put aside a run file without its beginning, as a power cut leaves it: it would block the task."""
+    path = folders.running(slug)
+    if not path.exists() or host.ending(slug).is_active or running.running_entry(folders, slug):
+        return
+    kept = folders.damaged / f"{slug}-{running.new_id()[:8]}"
+    path.rename(kept)
+    host.log(slug, "ERROR", f"a run left no more than a damaged file, which is kept as {kept}")
 
 
 def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecorded) -> Result | None:

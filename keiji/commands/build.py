@@ -7,10 +7,9 @@ fails puts back what the task had before.
 
 from __future__ import annotations
 
-import resource
 import sys
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from keiji import build as building
 from keiji import environment, files, output, workspace
 from keiji.build import Built
+from keiji.commands import arming
 from keiji.directives import Directive, Verb
 from keiji.errors import HostFailed, KeijiError
 from keiji.evaluating import Evaluator
-from keiji.host import Rendered
-from keiji.locks import task_lock
+from keiji.locks import allow_many, task_lock
 from keiji.schedule import Schedule
 from keiji.session import Session
 from keiji.task import Task, slug_of
@@ -46,10 +45,9 @@ class Change:
 
     built: Built
     task: Task
-    was: dict[Path, str | None] = field(default_factory=dict)  # unit files before
+    was: dict[Path, str | None] = field(default_factory=dict)  # the unit files that differ, before
     record: Task | None = None  # the stored record before
     is_new: bool = False
-    units_changed: bool = False
 
     @property
     def slug(self) -> str:
@@ -62,7 +60,7 @@ def build(session: Session, name: str | None, restart: bool) -> int:
     if not slugs:
         output.note("there is no task in the workspace: keiji task create NAME --desc TEXT")
         return 0
-    _allow_many_files()
+    allow_many()
     failures = _build_all(session, slugs, restart)
     for problem in failures:
         output.error(problem.message)
@@ -77,27 +75,31 @@ def _build_all(session: Session, slugs: list[str], restart: bool) -> list[KeijiE
         store = stack.enter_context(session.store())
         tools = Tools(made, stack.enter_context(Evaluator(made)), building.Stock())
         stored = {task.slug: task for task in store.tasks()}
-        for number, slug in enumerate(slugs, 1):
-            _show(number, len(slugs), slug)
-            lock = ExitStack()
-            try:
-                lock.enter_context(task_lock(session.folders, slug))
-                changes.append(_one(session, store, tools, slug, stored.get(slug)))
-                stack.push(lock)
-            except KeijiError as problem:
-                lock.close()
-                failures.append(problem)
-            except BaseException:
-                lock.close()
-                _undo(session, store, changes)
-                raise
         try:
-            failures += _arm(session, store, changes)
+            for number, slug in enumerate(slugs, 1):
+                _show(number, len(slugs), slug)
+                lock = ExitStack()
+                try:
+                    lock.enter_context(task_lock(session.folders, slug))
+                    changes.append(_one(session, store, tools, slug, stored.get(slug)))
+                    stack.push(lock)
+                except KeijiError as problem:
+                    lock.close()
+                    failures.append(problem)
+                except BaseException:
+                    lock.close()
+                    raise
+            idle = _bring_up(session, changes)
         except BaseException:
             _undo(session, store, changes)
             raise
-    _tell(session, changes, restart)
-    return failures
+        _undo(session, store, [change for change in changes if change.slug in idle])
+    kept = [change for change in changes if change.slug not in idle]
+    _tell(session, kept, restart)
+    return failures + [
+        HostFailed(f"the timer of {slug!r} did not come to wait for a time: its last build is back")
+        for slug in idle
+    ]
 
 
 def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task | None) -> Change:
@@ -125,7 +127,10 @@ def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task |
     change = Change(built, task, record=record, is_new=not host.is_installed(slug))
     try:
         located = task.evolve(schedule=task.schedule.in_zone(session.settings.time_zone))
-        _install(session, change, host.render(located, built.command))
+        if change.is_new:
+            # Before its timer: a build that is killed between the two must not leave it disabled.
+            host.set_enabled(slug, True)
+        change.was = arming.write_units(folders, slug, host.render(located, built.command))
         building.swap(folders, slug, built.hash)
         if record != task or str(record.schedule) != str(task.schedule):
             change.task = store.save_task(task)
@@ -135,65 +140,48 @@ def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task |
     return change
 
 
-def _install(session: Session, change: Change, rendered: Rendered) -> None:
-    for path, text in rendered.items():
-        change.was[path] = files.read(path)
-        if change.was[path] != text:
-            change.units_changed = True
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write(path, text, mode=0o644)
-    if change.is_new:
-        session.host.set_enabled(change.slug, True)
-
-
-def _arm(session: Session, store: Store, changes: list[Change]) -> list[KeijiError]:
-    """Tell the manager, once for all; what it refuses is put back."""
-    host = session.host
-    re_read = [change for change in changes if change.units_changed and not change.is_new]
-    if re_read:
-        # A changed timer that stays active through the reload may find a time of its new schedule
-        # in the past and fire at once.
-        host.disarm([change.slug for change in re_read])
-        host.reload()
-    if not host.is_started():
-        return []
-    due = [change for change in changes if _is_due(session, change)]
-    waiting = host.timers([change.slug for change in due])
-    idle = [change for change in due if not waiting[change.slug].is_active]
-    try:
-        host.arm([change.slug for change in idle])
-    except HostFailed as problem:
-        _undo(session, store, idle)
-        return [problem]
-    for change in idle:
-        elapse = host.timers([change.slug])[change.slug].next_elapse if len(idle) == 1 else None
-        at = f", next time {output.moment(elapse, session.settings.zone)}" if elapse else ""
-        host.log(change.slug, "INFO", f"build {change.built.hash}: armed{at}")
-    return []
-
-
-def _is_due(session: Session, change: Change) -> bool:
-    return session.host.is_enabled(change.slug) and not session.folders.held(change.slug).exists()
+def _bring_up(session: Session, changes: list[Change]) -> list[str]:
+    """Tell the manager, once for all; the tasks that it would not wait for."""
+    new = [change.slug for change in changes if change.is_new]
+    idle = arming.bring_up(session, [change.slug for change in changes], new)
+    told = [change for change in changes if change.slug not in idle and (change.was or change.built.changed)]
+    timers = session.host.timers([change.slug for change in told])
+    for change in told:
+        elapse = output.moment(timers[change.slug].next_elapse, session.settings.zone)
+        session.host.log(
+            change.slug,
+            "INFO",
+            f"build {change.built.hash}" + (f": armed, next time {elapse}" if elapse else ""),
+        )
+    return idle
 
 
 def _undo(session: Session, store: Store, changes: list[Change]) -> None:
-    """Put back what each task had before."""
+    """Put back what each task had before, as far as manager and database let it."""
     for change in changes:
-        if change.is_new:
-            session.host.disarm([change.slug])
-            session.host.set_enabled(change.slug, False)
+        if change.was:
+            arming.mark(session.folders, change.slug)
         for path, text in change.was.items():
             if text is None:
                 path.unlink(missing_ok=True)
-            elif files.read(path) != text:
+            else:
                 files.write(path, text, mode=0o644)
         building.swap_back(session.folders, change.built)
-        if change.record:
-            store.save_task(change.record)
-        else:
-            store.delete_task(change.slug)
-    if any(change.units_changed for change in changes):
-        session.host.reload()
+    new = [change.slug for change in changes if change.is_new]
+    with suppress(KeijiError):
+        session.host.disarm(new)
+        for slug in new:
+            session.host.set_enabled(slug, False)
+        # Those that had a timer before get it back; a mark that stays has the next build try again.
+        arming.bring_up(session, [change.slug for change in changes])
+    for slug in new:
+        session.folders.stale(slug).unlink(missing_ok=True)
+    with suppress(KeijiError):
+        for change in changes:
+            if change.record:
+                store.save_task(change.record)
+            else:
+                store.delete_task(change.slug)
 
 
 def _tell(session: Session, changes: list[Change], restart: bool) -> None:
@@ -222,15 +210,9 @@ def _state(session: Session, slug: str) -> str:
     return "not armed: `keiji system start` arms it"
 
 
-def _allow_many_files() -> None:
-    # A lock is held for each task until all are armed.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, hard) if hard > 0 else 65536, hard))
-
-
 def _progress(line: str) -> None:
-    output.note(line)
+    if sys.stderr.isatty():
+        output.note(line)
 
 
 def _show(number: int, total: int, slug: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keiji import ledger, output, running, verdict
+from keiji import ledger, output, running
 from keiji.errors import HostFailed, TaskBusy
-from keiji.locks import task_lock
 from keiji.session import Session
 
 if TYPE_CHECKING:
@@ -31,11 +30,15 @@ def settle_dead(session: Session, thorough: bool = False) -> None:
     `thorough`: the manager is asked about those, too, whose process seems to live; its number may be
     another's by now.
     """
-    for entry in running.running(session.folders):
-        if running.is_alive(entry) and not thorough:
+    for slug in running.slugs(session.folders):
+        entry = running.running_entry(session.folders, slug)
+        if entry and running.is_alive(entry) and not thorough:
             continue
+        from keiji import verdict  # seldom needed, and every look would pay for it
+        from keiji.locks import task_lock
+
         try:
-            with task_lock(session.folders, entry.task, patience=0):
-                verdict.settle(session.folders, session.host, entry.task)
+            with task_lock(session.folders, slug, patience=0):
+                verdict.settle(session.folders, session.host, slug)
         except (TaskBusy, HostFailed):
             continue

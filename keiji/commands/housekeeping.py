@@ -9,7 +9,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from keiji import output, running, session, verdict
+from keiji import ledger, output, running, session, verdict
+from keiji.commands import arming
 from keiji.commands.delivering import deliver, settle_dead
 from keiji.errors import KeijiError
 from keiji.locks import task_lock
@@ -33,7 +34,29 @@ def keep_house(current: Session) -> None:
         delivered = deliver(current, store)
         for slug in current.host.failed():
             _judge_unborn(current, slug, partial(_is_recorded, store, slug))
-    output.say(f"delivered {delivered} records")
+    mended = mend_arming(current)
+    ledger.sweep(current.folders)
+    output.say(f"delivered {delivered} records, armed {len(mended)} timers again")
+
+
+def mend_arming(current: Session) -> list[str]:
+    """Arm the tasks whose timers should wait and don't, because a build or an update was cut short."""
+    if not current.host.is_started():
+        return []
+    timers = current.host.timers(current.host.installed())
+    idle = [
+        slug
+        for slug, timer in timers.items()
+        if current.folders.stale(slug).exists() or (arming.is_due(current, slug) and not timer.is_active)
+    ]
+    for slug in idle:
+        try:
+            with task_lock(current.folders, slug, patience=1.0):
+                arming.bring_up(current, [slug])
+            current.host.log(slug, "ERROR", "its timer did not wait though it should; seen to")
+        except KeijiError as problem:
+            output.error(f"{slug}: {problem.message}")
+    return idle
 
 
 def _is_recorded(store: Store, slug: str, run: str) -> bool:
@@ -55,9 +78,9 @@ def main(arguments: list[str]) -> int:
             startup(current)
         else:
             keep_house(current)
-    except KeijiError as problem:
-        output.error(problem.message)
-        return problem.exit_status
+    except (KeijiError, OSError) as problem:
+        output.error(str(problem))
+        return 1
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from keiji import output, states, workspace
+from keiji import output, states
 from keiji.commands.delivering import deliver
 from keiji.errors import NoSuchTask, TaskNotBuilt
 from keiji.run import Run
@@ -212,6 +212,8 @@ def _with_next(session: Session, task: Task, state: TaskState) -> TaskState:
 
 
 def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:
+    from keiji import workspace
+
     built = {task.slug for task, _ in seen}
     return [slug for slug in workspace.task_slugs(session.folders) if slug not in built]
 

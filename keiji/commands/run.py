@@ -5,18 +5,31 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from keiji import output
-from keiji.commands.delivering import deliver
+from keiji.commands.delivering import settle_dead
 from keiji.directives import Directive, Verb
+from keiji.errors import StoreUnavailable
 from keiji.host import Span
 from keiji.run import Result, Run
+from keiji.runfile import DamagedRunFile, read
 from keiji.session import Session
 from keiji.task import slug_of
 
 _LOOK = 0.1  # seconds between two looks at the journal
 _QUIET = 0.3  # the journal is read until it said nothing new for so long
+_PATIENCE = 10.0  # seconds until a run that is over must be recorded
 _STATUS = {Result.SUCCEEDED: 0, Result.TIMED_OUT: 124, Result.STOPPED: 143}
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    id: str
+    result: Result
+    status: int | None
+    signal: int | None
 
 
 def run_now(session: Session, name: str) -> int:
@@ -29,7 +42,7 @@ def run_now(session: Session, name: str) -> int:
     except KeyboardInterrupt:
         output.note(f"the run goes on; `keiji task stop {slug}` ends it")
         raise
-    ended = _record(session, slug, reply.run)
+    ended = _ended(session, slug, reply.run)
     if ended is None:
         output.error(f"how run {reply.run} of {slug} ended is not known; see `keiji task logs {slug}`")
         return 1
@@ -38,11 +51,11 @@ def run_now(session: Session, name: str) -> int:
     return _status(ended)
 
 
-def _status(run: Run) -> int:
+def _status(ended: Ended) -> int:
     """The run's exit status, or what a shell would make of its end."""
-    if run.result in _STATUS:
-        return _STATUS[run.result]
-    return 128 + run.signal if run.signal else run.exit_status or 1
+    if ended.result in _STATUS:
+        return _STATUS[ended.result]
+    return 128 + ended.signal if ended.signal else ended.status or 1
 
 
 def _stream(session: Session, slug: str, span: Span) -> None:
@@ -65,8 +78,31 @@ def _is_in_progress(session: Session, slug: str, run: str) -> bool:
     return ending.is_active and ending.run == run
 
 
-def _record(session: Session, slug: str, run: str) -> Run | None:
-    """The record of the run; from the run file itself where the database is away."""
-    with session.store() as store:
-        deliver(session, store)
-        return store.find_run(slug, run) if run else next(iter(store.runs(slug, 1)), None)
+def _ended(session: Session, slug: str, run: str) -> Ended | None:
+    """How the run ended: from its file, which needs no database, or from the record if it is delivered.
+
+    A run that was killed is judged by the manager's failure handler, which may still be at it.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            entry = read(session.folders.done / run)
+            if entry.result:
+                return Ended(run, entry.result, entry.status, entry.signal)
+        except (DamagedRunFile, OSError):
+            pass
+        found = _recorded(session, slug, run)
+        if found:
+            return Ended(run, found.result, found.exit_status, found.signal)
+        if time.monotonic() > give_up:
+            return None
+        time.sleep(_LOOK)
+        settle_dead(session, thorough=True)
+
+
+def _recorded(session: Session, slug: str, run: str) -> Run | None:
+    try:
+        with session.store() as store:
+            return store.find_run(slug, run)
+    except StoreUnavailable:
+        return None

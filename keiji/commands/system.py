@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keiji import output, running
-from keiji.errors import UnsupportedHere
+from keiji.errors import HostFailed, UnsupportedHere
 from keiji.session import Session
 
 SCHEDULER = "scheduler"
@@ -15,12 +15,12 @@ def start(session: Session, part: str | None) -> None:
     _refuse_bus(part)
     running.clear_leftovers(session.folders, session.host.boot())
     was_started = session.host.is_started()
-    session.host.start_system()
-    timers = session.host.timers(session.host.installed())
-    armed = sum(timer.is_active for timer in timers.values())
-    output.say(f"scheduler {'was' if was_started else 'is'} started: {_tasks(armed)} armed")
+    armed, idle = session.host.start_system()
+    output.say(f"scheduler {'was' if was_started else 'is'} started: {_tasks(len(armed))} armed")
     for line in session.host.advice():
         output.note(line)
+    if idle:
+        raise HostFailed(f"these tasks did not come to wait for a time: {', '.join(idle)}")
 
 
 def stop(session: Session, part: str | None) -> None:

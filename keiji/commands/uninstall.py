@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 
-from keiji import output, running
+from keiji import output
 from keiji.errors import UsageError
 from keiji.session import Session
 
@@ -14,6 +15,8 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     """Stop all, remove the units and the folders; asks first, and without a terminal needs `yes`."""
     folders, host = session.folders, session.host
     doomed = [folders.home] if keep_workspace else [folders.home, folders.workspace]
+    for folder in doomed:
+        _check_ours(folder)
     if not yes and not _agrees(", ".join(map(str, doomed))):
         raise UsageError("nothing was removed")
     host.stop_system()
@@ -21,7 +24,7 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.disarm(slugs)
     for slug in slugs:
         host.set_enabled(slug, False)
-        if running.running_entry(folders, slug):
+        if host.ending(slug).is_active:
             host.stop_run(slug)
         for path in host.unit_files(slug):
             path.unlink(missing_ok=True)
@@ -34,6 +37,13 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     output.say(
         f"{len(slugs)} tasks and keiji's units are gone; the command itself stays where it is installed"
     )
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse to remove a folder that holds more than keiji: a home, or one above it."""
+    home = Path.home()
+    if folder == home or folder in home.parents:
+        raise UsageError(f"{folder} is no folder of keiji's alone: remove its keiji files by hand")
 
 
 def _agrees(what: str) -> bool:

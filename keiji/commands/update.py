@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from keiji import build as building
-from keiji import environment, files, output
+from keiji import environment, output
+from keiji.commands import arming
 from keiji.errors import KeijiError
-from keiji.locks import task_lock
+from keiji.locks import allow_many, task_lock
 from keiji.session import Session
 from keiji.task import Task
 
 
-def update(session: Session, cc: bool) -> None:
-    """Migrate the database and render every unit anew: from stored schedules, never from edited sources."""
+def update(session: Session, cc: bool) -> int:
+    """Migrate the database and render every unit anew: from stored schedules, never from edited sources.
+
+    A task that can't be is named, and the others are brought up to date; the exit status.
+    """
     if cc:
         environment.ensure(session.folders, output.note, anew=True)
     with session.store() as store:
         store.migrate()
         tasks = store.tasks()
     own = session.host.install_system()
-    changed = [task.slug for task in tasks if _render(session, task)]
-    if changed:
-        _arm_again(session, changed)
-    output.say(
-        f"updated: {len(own)} of keiji's own units, {len(changed)} of {len(tasks)} tasks' units changed"
-    )
+    allow_many()
+    changed, problems = 0, []
+    with ExitStack() as locks:
+        for task in tasks:
+            try:
+                locks.enter_context(task_lock(session.folders, task.slug))
+                changed += _render(session, task)
+            except KeijiError as problem:
+                problems.append(problem.message)
+        installed = [task.slug for task in tasks if session.host.is_installed(task.slug)]
+        idle = arming.bring_up(session, installed)
+    problems += [f"the timer of {slug!r} did not come to wait for a time" for slug in idle]
+    output.say(f"updated: {len(own)} of keiji's own units, {changed} of {len(tasks)} tasks' units changed")
+    for message in problems:
+        output.error(message)
+    return 1 if problems else 0
 
 
 def _render(session: Session, task: Task) -> bool:
     """Write the task's units where they differ; whether they did."""
-    with task_lock(session.folders, task.slug):
-        if not session.host.is_installed(task.slug):
-            return False
-        located = task.evolve(schedule=task.schedule.in_zone(session.settings.time_zone))
-        command = building.command(session.folders, task.slug)
-        differ = False
-        for path, text in session.host.render(located, command).items():
-            if files.read(path) != text:
-                files.write(path, text, mode=0o644)
-                differ = True
-        return differ
-
-
-def _arm_again(session: Session, slugs: list[str]) -> None:
-    host = session.host
-    armed = [slug for slug, timer in host.timers(slugs).items() if timer.is_active]
-    host.disarm(armed)
-    host.reload()
-    try:
-        host.arm(armed)
-    except KeijiError as problem:
-        output.error(problem.message)
-        raise
+    if not session.host.is_installed(task.slug):
+        return False
+    located = task.evolve(schedule=task.schedule.in_zone(session.settings.time_zone))
+    command = building.command(session.folders, task.slug)
+    return bool(arming.write_units(session.folders, task.slug, session.host.render(located, command)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 
@@ -14,7 +15,7 @@ from keiji.locks import task_lock
 
 def judge(folders: Folders, host: Host, slug: str) -> None:
     """Say how the failed run ended if it could not say so itself, and see that a held task rests."""
-    with task_lock(folders, slug):
+    with task_lock(folders, slug, patience=math.inf):  # nobody else will come if this one gives up
         if not host.is_installed(slug):
             return
         if verdict.settle(folders, host, slug):
@@ -40,9 +41,9 @@ def main(arguments: list[str]) -> int:
     folders = Folders.of(os.environ)
     try:
         judge(folders, platforms.host(folders), arguments[0])
-    except KeijiError as problem:
-        print(problem.message, file=sys.stderr)
-        return problem.exit_status
+    except (KeijiError, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
     return 0
 
 

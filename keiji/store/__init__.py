@@ -69,6 +69,11 @@ class Store:
 
     # -- tasks ------------------------------------------------------------------------------
 
+    def check_writable(self) -> None:
+        """Raise `StoreUnavailable` if a write would be refused now."""
+        with self._engine.writing():
+            pass
+
     def save_task(self, task: Task) -> Task:
         """Insert the task, or update the one of its slug; what is stored now.
 

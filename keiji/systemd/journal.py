@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -30,6 +29,8 @@ def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> Non
 
     https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
     """
+    import socket  # most commands write nothing
+
     entry = [("MESSAGE", message), ("PRIORITY", str(priority)), ("SYSLOG_IDENTIFIER", "keiji"), *fields]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
-from keiji.systemd import calendar, journal, systemctl, units
+from keiji.systemd import arming, journal, names, systemctl
 from keiji.task import Task
 
 _START_PATIENCE = 15.0  # seconds until a run that was asked for must have an invocation
@@ -35,11 +34,15 @@ class SystemdHost:
     # -- translating ------------------------------------------------------------------------
 
     def check(self, schedule: Schedule) -> None:
+        from keiji.systemd import calendar  # not at the top: a look needs none of it, and it takes a while
+
         calendar.check(schedule)
         if schedule.policy.memory or schedule.policy.cpu:
             calendar.check_limits(schedule.policy, _controllers())
 
     def firing(self, schedule: Schedule, slug: str) -> dict[str, Any]:
+        from keiji.systemd import calendar
+
         firing = calendar.firing(schedule, slug)
         return {
             "HOST": self.name,
@@ -52,61 +55,64 @@ class SystemdHost:
         }
 
     def render(self, task: Task, command: list[str]) -> dict[Path, str]:
-        folder = units.unit_folder()
+        from keiji.systemd import units
+
+        folder = names.unit_folder()
         return {folder / name: text for name, text in units.render_task(self.folders, task, command).items()}
 
     def log_path(self, slug: str) -> str:
-        return f"journal:{units.service(slug)}"
+        return f"journal:{names.service(slug)}"
 
     # -- unit files -------------------------------------------------------------------------
 
     def unit_files(self, slug: str) -> list[Path]:
-        return [units.unit_folder() / units.service(slug), units.unit_folder() / units.timer(slug)]
+        return [names.unit_folder() / names.service(slug), names.unit_folder() / names.timer(slug)]
 
     def is_installed(self, slug: str) -> bool:
-        return (units.unit_folder() / units.timer(slug)).exists()
+        return (names.unit_folder() / names.timer(slug)).exists()
 
     def installed(self) -> list[str]:
-        return sorted(
-            path.name[len("keiji-") : -len(".timer")] for path in units.unit_folder().glob("keiji-*.timer")
-        )
+        return names.slugs(arming.listed(names.unit_folder()))
 
     def is_enabled(self, slug: str) -> bool:
-        return _wants(units.timer(slug)).is_symlink()
+        return _wants(names.timer(slug)).is_symlink()
 
     def set_enabled(self, slug: str, enabled: bool) -> None:
         # What `systemctl --user enable` does, without its daemon-reload for each: the target learns
         # of the link by the one reload that begins `start_system`.
-        _link(_wants(units.timer(slug)), enabled)
+        _link(_wants(names.timer(slug)), enabled)
 
     def reload(self) -> None:
         systemctl.call("daemon-reload")
 
     # -- arming -----------------------------------------------------------------------------
 
-    def arm(self, slugs: Iterable[str]) -> None:
+    def arm(self, slugs: Iterable[str], rested: Mapping[str, float] | None = None) -> list[str]:
         slugs = list(slugs)
-        for slug in slugs:
-            self._nothing_missed(slug)
-        names = [units.timer(slug) for slug in slugs]
-        if names:
-            systemctl.each(["start", "--"], names)
-            self._check_waiting(slugs)
+        if not slugs:
+            return []
+        arming.forgive_missed(self.folders, slugs, self.boot(), rested)
+        systemctl.each(["start", "--"], [names.timer(slug) for slug in slugs], check=False)
+        return arming.not_waiting(slugs)
 
     def disarm(self, slugs: Iterable[str]) -> None:
-        names = list(systemctl.states([units.timer(slug) for slug in slugs], units.EVERY_TIMER))
-        if names:
-            systemctl.each(["stop", "--quiet", "--"], names, check=False)
+        loaded = systemctl.states([names.timer(slug) for slug in slugs], names.EVERY_TIMER)
+        if loaded:
+            systemctl.each(["stop", "--quiet", "--"], [*loaded], check=False)
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]:
-        names = {slug: units.timer(slug) for slug in slugs}
-        elapses = systemctl.elapses([*names.values()], units.EVERY_TIMER)
+        asked = {slug: names.timer(slug) for slug in slugs}
+        elapses = systemctl.elapses([*asked.values()], names.EVERY_TIMER)
         # A timer that is active has no next time while what it has started goes on.
-        without = [name for name, elapse in elapses.items() if elapse is None]
-        states = systemctl.states(without, units.EVERY_TIMER)
-        return {slug: _timer(elapses.get(name), *states.get(name, ("", ""))) for slug, name in names.items()}
+        without = [timer for timer, elapse in elapses.items() if elapse is None]
+        states = systemctl.states(without, names.EVERY_TIMER)
+        return {
+            slug: _timer(elapses.get(timer), *states.get(timer, ("", ""))) for slug, timer in asked.items()
+        }
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
+        from keiji.systemd import calendar
+
         plan = calendar.plan(schedule, slug, after)
         if plan.every is None:
             return schedule.next_times(
@@ -117,47 +123,17 @@ class SystemdHost:
         return [first.astimezone(after.tzinfo) + k * timedelta(seconds=plan.every) for k in range(n)]
 
     def forget_failure(self, slug: str) -> None:
-        systemctl.call("reset-failed", "--", units.service(slug), units.timer(slug), check=False)
+        systemctl.call("reset-failed", "--", names.service(slug), names.timer(slug), check=False)
 
     def forget(self, slug: str) -> None:
         self.forget_failure(slug)
-        (units.stamp_folder() / f"stamp-{units.timer(slug)}").unlink(missing_ok=True)
-
-    def _nothing_missed(self, slug: str) -> None:
-        """Deliberate arming is no missed run: a persistent timer fires at once when its stamp is older
-        than a due time, and the runner's guards go by their own note of what was last due."""
-        stamp = units.stamp_folder() / f"stamp-{units.timer(slug)}"
-        if stamp.exists():
-            os.utime(stamp)
-        guard = self._guard(slug)
-        if guard:
-            self.folders.last(slug).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            note = self.boot() if guard == "boot" else f"{time.time():.6f}"
-            files.write(self.folders.last(slug), note + "\n")
-
-    def _guard(self, slug: str) -> str:
-        """What the runner checks by its own note, from the timer's file: ``boot``, ``period`` or ``""``."""
-        text = files.read(units.unit_folder() / units.timer(slug)) or ""
-        return text.partition("\nGuard=")[2].partition("\n")[0]
-
-    def _check_waiting(self, slugs: list[str]) -> None:
-        states = systemctl.states([units.timer(slug) for slug in slugs], units.EVERY_TIMER)
-        idle = [slug for slug in slugs if not self._waits(slug, *states.get(units.timer(slug), ("", "")))]
-        if idle:
-            raise HostFailed(
-                f"systemd took the timer of {', '.join(idle[:5])} but it waits for no time; "
-                f"see `systemctl --user status {units.timer(idle[0])}`"
-            )
-
-    def _waits(self, slug: str, active: str, sub: str) -> bool:
-        # an active timer that has no next time is "elapsed"
-        return active == "active" and (sub in ("waiting", "running") or self._guard(slug) == "boot")
+        (names.stamp_folder() / f"stamp-{names.timer(slug)}").unlink(missing_ok=True)
 
     # -- runs -------------------------------------------------------------------------------
 
     def start_run(self, slug: str) -> str:
         before = self.ending(slug).run
-        systemctl.call("start", "--no-block", "--", units.service(slug))
+        systemctl.call("start", "--no-block", "--", names.service(slug))
         deadline = time.monotonic() + _START_PATIENCE
         while time.monotonic() < deadline:
             now = self.ending(slug)
@@ -166,15 +142,15 @@ class SystemdHost:
             if not now.is_active and not self.folders.requested(slug).exists():
                 return ""  # begun and ended between two looks, and already unloaded
             time.sleep(0.01)
-        raise HostFailed(f"systemd did not start {units.service(slug)} within {_START_PATIENCE:.0f} s")
+        raise HostFailed(f"systemd did not start {names.service(slug)} within {_START_PATIENCE:.0f} s")
 
     def stop_run(self, slug: str) -> None:
         # quietly: to warn that the timer can start it again takes systemctl 75 ms
-        systemctl.call("stop", "--quiet", "--", units.service(slug), timeout=_STOP_PATIENCE)
+        systemctl.call("stop", "--quiet", "--", names.service(slug), timeout=_STOP_PATIENCE)
 
     def ending(self, slug: str) -> Ending:
         wanted = ("ActiveState", "InvocationID", "Result", "ExecMainCode", "ExecMainStatus")
-        shown = systemctl.show(units.service(slug), wanted)
+        shown = systemctl.show(names.service(slug), wanted)
         return Ending(
             is_active=shown.get("ActiveState") in ("activating", "active", "deactivating", "reloading"),
             run=shown.get("InvocationID", ""),
@@ -187,53 +163,58 @@ class SystemdHost:
         listed = systemctl.call(
             "list-units", "--state=failed", "--plain", "--no-legend", "--full", "keiji-*.service"
         ).stdout
-        names = [row.split()[0] for row in listed.splitlines() if row.split()]
-        return [name[len("keiji-") : -len(".service")] for name in names]
+        services = [row.split()[0] for row in listed.splitlines() if row.split()]
+        return [service[len("keiji-") : -len(".service")] for service in services]
 
     # -- the system -------------------------------------------------------------------------
 
     def install_system(self) -> list[str]:
-        folder = units.unit_folder()
+        from keiji.systemd import units
+
+        folder = names.unit_folder()
         folder.mkdir(parents=True, exist_ok=True)
         changed = []
         for name, text in units.render_own(self.folders).items():
             if files.read(folder / name) != text:
                 files.write(folder / name, text, mode=0o644)
                 changed.append(name)
-        for name in (units.HOUSEKEEPING, units.STARTUP):
+        for name in (names.HOUSEKEEPING, names.STARTUP):
             _link(_wants(name), True)
         if changed:
             self.reload()
         return changed
 
     def remove_system(self) -> None:
+        from keiji.systemd import units
+
         self.stop_system()
-        folder = units.unit_folder()
+        folder = names.unit_folder()
         for name in units.render_own(self.folders):
             (folder / name).unlink(missing_ok=True)
             _link(_wants(name), False)
-        for wants in (folder / f"{units.TARGET}.wants", folder / "default.target.wants"):
+        for wants in (folder / f"{names.TARGET}.wants", folder / "default.target.wants"):
             if wants.is_dir() and not any(wants.iterdir()):
                 wants.rmdir()
-        (units.stamp_folder() / f"stamp-{units.HOUSEKEEPING}").unlink(missing_ok=True)
+        (names.stamp_folder() / f"stamp-{names.HOUSEKEEPING}").unlink(missing_ok=True)
         self.reload()
 
-    def start_system(self) -> None:
-        enabled = [slug for slug in self.installed() if self.is_enabled(slug)]
-        for slug in enabled:
-            self._nothing_missed(slug)
+    def start_system(self) -> tuple[list[str], list[str]]:
+        enabled = set(self.installed()).intersection(names.slugs(arming.listed(_wanted())))
+        arming.forgive_missed(self.folders, enabled, self.boot())
         self.reload()
-        systemctl.call("start", units.TARGET)
+        systemctl.call("start", names.TARGET)
         _link(_enabled_target(), True)
-        self._check_waiting([slug for slug in enabled if not self.folders.held(slug).exists()])
+        due = sorted(enabled - arming.listed(self.folders.run / "held"))
+        idle = arming.not_waiting(due)
+        return [slug for slug in due if slug not in idle], idle
 
     def stop_system(self) -> None:
         _link(_enabled_target(), False)
         if _target_states():
-            systemctl.call("stop", units.TARGET)
+            systemctl.call("stop", names.TARGET)
 
     def is_started(self) -> bool:
-        return _target_states().get(units.TARGET, ("", ""))[0] == "active"
+        return _target_states().get(names.TARGET, ("", ""))[0] == "active"
 
     def advice(self) -> list[str]:
         from keiji.systemd.advice import notes
@@ -243,7 +224,7 @@ class SystemdHost:
     # -- logs -------------------------------------------------------------------------------
 
     def log(self, slug: str, level: str, message: str) -> None:
-        tied = [("USER_UNIT", units.service(slug)), ("USER_UNIT", units.TARGET), ("KEIJI_TASK", slug)]
+        tied = [("USER_UNIT", names.service(slug)), ("USER_UNIT", names.TARGET), ("KEIJI_TASK", slug)]
         journal.write(message, 3 if level == "ERROR" else 6, tied)
 
     def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
@@ -270,15 +251,19 @@ def _timer(elapse: datetime | None, active: str, sub: str) -> Timer:
 
 
 def _target_states() -> dict[str, tuple[str, str]]:
-    return systemctl.states([units.TARGET], units.TARGET)
+    return systemctl.states([names.TARGET], names.TARGET)
+
+
+def _wanted() -> Path:
+    return names.unit_folder() / f"{names.TARGET}.wants"
 
 
 def _wants(name: str) -> Path:
-    return units.unit_folder() / f"{units.TARGET}.wants" / name
+    return _wanted() / name
 
 
 def _enabled_target() -> Path:
-    return units.unit_folder() / "default.target.wants" / units.TARGET
+    return names.unit_folder() / "default.target.wants" / names.TARGET
 
 
 def _link(link: Path, wanted: bool) -> None:
@@ -299,4 +284,4 @@ def _controllers() -> set[str]:
 def _system_matches(part: str) -> list[str]:
     if part == "bus":
         return ["--user-unit=io.keiji.Bus1.service"]
-    return [f"--user-unit={units.TARGET}", "--user-unit=keiji-*.timer"]
+    return [f"--user-unit={names.TARGET}", "--user-unit=keiji-*.timer"]

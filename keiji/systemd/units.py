@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 from keiji import rendering
 from keiji.folders import Folders
-from keiji.systemd import calendar, escape
+from keiji.systemd import calendar, escape, names
 from keiji.task import Task
 
-TARGET = "keiji.target"
-EVERY_TIMER = "keiji-*.timer"
-HOUSEKEEPING = "io.keiji.housekeeping.timer"
-STARTUP = "io.keiji.startup.service"
 _OWN = (
-    TARGET,
-    HOUSEKEEPING,
-    STARTUP,
+    names.TARGET,
+    names.HOUSEKEEPING,
+    names.STARTUP,
     "io.keiji.housekeeping.service",
     "io.keiji.failed@.service",
 )
-
-
-def unit_folder() -> Path:
-    """Where this person's units lie (systemd.unit(5))."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "systemd" / "user"
-
-
-def stamp_folder() -> Path:
-    """Where the manager keeps when a persistent timer last fired."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "systemd" / "timers"
-
-
-def service(slug: str) -> str:
-    return f"keiji-{slug}.service"
-
-
-def timer(slug: str) -> str:
-    return f"keiji-{slug}.timer"
 
 
 def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, str]:
@@ -52,6 +26,9 @@ def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, s
     if plan.windows:
         windows = ",".join(f"{first}-{last}" for first, last in plan.windows)
         command = [*command, "--extras", windows]
+    if task.schedule.policy.zone_is_default and task.schedule.needs_zone and (plan.windows or firing.guard):
+        # The settings' zone may have changed since the build, whose schedule the runner knows.
+        command = [*command, "--zone", str(task.schedule.policy.timezone)]
     values = {
         "task": task,
         "schedule": str(task.schedule),
@@ -66,8 +43,8 @@ def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, s
         "cpu": task.schedule.policy.cpu,
     }
     return {
-        service(task.slug): _render("task.service.j2", **values),
-        timer(task.slug): _render("task.timer.j2", **values),
+        names.service(task.slug): _render("task.service.j2", **values),
+        names.timer(task.slug): _render("task.timer.j2", **values),
     }
 
 

@@ -43,7 +43,7 @@ CASES = [
     (Ending(run=RUN, result="exit-code", status=3), Result.FAILED, True),
     (Ending(run=RUN, result="success", status=0), Result.SUCCEEDED, False),
     (Ending(run=RUN, result="success", by_signal=True, status=15), Result.STOPPED, False),
-    (Ending(run="", result="success"), Result.KILLED, True),
+    (Ending(run="", result="success"), Result.KILLED, False),  # cut off with the manager
 ]
 
 

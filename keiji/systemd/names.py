@@ -1,0 +1,40 @@
+"""What keiji's units are called, and the folders they lie in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+TARGET = "keiji.target"
+EVERY_TIMER = "keiji-*.timer"
+HOUSEKEEPING = "io.keiji.housekeeping.timer"
+STARTUP = "io.keiji.startup.service"
+
+
+def unit_folder() -> Path:
+    """Where this person's units lie (systemd.unit(5))."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "systemd" / "user"
+
+
+def stamp_folder() -> Path:
+    """Where the manager keeps when a persistent timer last fired."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "systemd" / "timers"
+
+
+def service(slug: str) -> str:
+    return f"keiji-{slug}.service"
+
+
+def timer(slug: str) -> str:
+    return f"keiji-{slug}.timer"
+
+
+def slugs(files: Iterable[str]) -> list[str]:
+    """The tasks whose timers are among the file names, in order."""
+    head, tail = timer("|").split("|")
+    return sorted(
+        file[len(head) : -len(tail)] for file in files if file.startswith(head) and file.endswith(tail)
+    )
