@@ -8,6 +8,7 @@ how a directive came: transports and tests call `Dispatcher.send`.
 from __future__ import annotations
 
 import enum
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Dispatcher:
         with task_lock(self.folders, slug):
             self._check_exists(slug, directive.verb)
             verdict.settle(self.folders, self.host, slug)
+            self._check_outside(slug, directive.verb)
             return handler(slug)
 
     # -- the verbs; each holds the task's lock ----------------------------------------------
@@ -124,7 +126,7 @@ class Dispatcher:
         self.host.timers([slug])  # if no manager answers, nothing is changed
         self.host.set_enabled(slug, False)
         self.host.disarm([slug])
-        run = self._end_run(slug)
+        run = "" if self._is_inside(slug) else self._end_run(slug)  # a task may disable itself
         ended = f"run {run} stopped; " if run else ""
         self.host.log(slug, "INFO", f"disable: {ended}no further run until it is enabled")
         return Reply(f"{slug}: disabled; {ended}no further run until it is enabled", run)
@@ -179,6 +181,17 @@ class Dispatcher:
             raise TaskNotBuilt(f"task {slug!r} has not been built: run `keiji task build {slug}` first")
         raise NoSuchTask(f"there is no task {slug!r}; `keiji task list` shows all")
 
+    def _check_outside(self, slug: str, verb: Verb) -> None:
+        """A run that ends itself by a directive would end this process in the middle of it, too."""
+        if verb in (Verb.STOP, Verb.RESTART, Verb.DELETE) and self._is_inside(slug):
+            raise TaskBusy(
+                f"{verb} was asked for from inside a run of task {slug!r}: let the function return instead"
+            )
+
+    def _is_inside(self, slug: str) -> bool:
+        entry = running.running_entry(self.folders, slug)
+        return entry is not None and entry.id == os.environ.get("INVOCATION_ID")
+
     def _end_run(self, slug: str) -> str:
         """End the run in progress on purpose; its id, or empty when nothing ran."""
         entry = running.running_entry(self.folders, slug)
@@ -214,7 +227,7 @@ class Dispatcher:
             raise HostFailed(
                 f"the timer of {slug!r} did not come to wait for a time: see `keiji system logs --scheduler`"
             )
-        elapse = self.host.timers([slug])[slug].next_elapse
+        elapse = None if self.host.is_polled(slug) else self.host.timers([slug])[slug].next_elapse
         return f"armed, next time {elapse.astimezone().isoformat()}" if elapse else "armed"
 
     def _own_files(self, slug: str) -> list[Path]:

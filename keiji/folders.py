@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from keiji.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Folders:
@@ -16,11 +18,20 @@ class Folders:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Folders:
-        """From ``KEIJI_WORKSPACE`` and ``KEIJI_HOME``, else ``~/keiji`` and ``~/.keiji``."""
+        """From ``KEIJI_WORKSPACE`` and ``KEIJI_HOME``, else ``~/keiji`` and ``~/.keiji``.
+
+        Raises `UsageError` for folders that hold more than keiji, or each other.
+        """
         user = Path(environ.get("HOME") or Path.home())
         workspace = Path(environ.get("KEIJI_WORKSPACE") or user / "keiji")
         home = Path(environ.get("KEIJI_HOME") or user / ".keiji")
-        return cls(workspace.absolute(), home.absolute())
+        for name, folder in (("KEIJI_WORKSPACE", workspace), ("KEIJI_HOME", home)):
+            # `system uninstall` removes these folders whole.
+            if not folder.is_absolute() or folder == user or folder in user.parents:
+                raise UsageError(f"{name}={folder}: a folder of its own is needed, as an absolute path")
+        if workspace == home or workspace in home.parents or home in workspace.parents:
+            raise UsageError(f"KEIJI_WORKSPACE={workspace} and KEIJI_HOME={home} must lie beside each other")
+        return cls(workspace, home)
 
     # the workspace
     @property

@@ -114,6 +114,9 @@ class Host(Protocol):
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         """The next `n` times at which the manager will start the task once it is armed."""
 
+    def is_polled(self, slug: str) -> bool:
+        """Whether the manager fires the task too often, so that its next time is not the task's."""
+
     def forget_failure(self, slug: str) -> None:
         """Have the manager forget that the task's last run failed."""
 
@@ -133,6 +136,9 @@ class Host(Protocol):
         """The slugs whose last run failed in the manager's eyes."""
 
     # the system
+    def owner(self) -> str | None:
+        """The system folder that keiji's installed units belong to, if it is another than ours and exists."""
+
     def install_system(self) -> list[str]:
         """Write keiji's own units; says what changed."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keiji import output, platforms, settings
-from keiji.errors import NotInitialised
+from keiji.errors import NotInitialised, UsageError
 from keiji.folders import Folders
 from keiji.host import Host
 from keiji.settings import Settings
@@ -51,4 +51,16 @@ def load() -> Session:
     read, warnings = settings.load(folders)
     for warning in warnings:
         output.note(warning)
-    return Session(folders, read, platforms.host(folders))
+    host = platforms.host(folders)
+    check_owner(host)
+    return Session(folders, read, host)
+
+
+def check_owner(host: Host) -> None:
+    """Refuse to touch units that belong to another system folder; raises `UsageError`."""
+    other = host.owner()
+    if other:
+        raise UsageError(
+            f"the units installed here belong to the keiji in {other}: "
+            f"use that one (KEIJI_HOME={other}), or `keiji system uninstall` it first"
+        )

@@ -127,6 +127,12 @@ class MemoryHost:
     def failed(self) -> list[str]:
         return [slug for slug, ending in self.endings.items() if ending.result != "success"]
 
+    def owner(self) -> str | None:
+        return None
+
+    def is_polled(self, slug: str) -> bool:
+        return False
+
     def install_system(self) -> list[str]:
         if self.system is None:
             self.system = False

@@ -147,7 +147,8 @@ def _bring_up(session: Session, changes: list[Change]) -> list[str]:
     told = [change for change in changes if change.slug not in idle and (change.was or change.built.changed)]
     timers = session.host.timers([change.slug for change in told])
     for change in told:
-        elapse = output.moment(timers[change.slug].next_elapse, session.settings.zone)
+        polled = session.host.is_polled(change.slug)
+        elapse = None if polled else output.moment(timers[change.slug].next_elapse, session.settings.zone)
         session.host.log(
             change.slug,
             "INFO",
@@ -201,7 +202,8 @@ def _tell(session: Session, changes: list[Change], restart: bool) -> None:
 def _state(session: Session, slug: str) -> str:
     timer = session.host.timers([slug])[slug]
     if timer.is_active:
-        elapse = output.moment(timer.next_elapse, session.settings.zone)
+        polled = session.host.is_polled(slug)
+        elapse = None if polled else output.moment(timer.next_elapse, session.settings.zone)
         return f"armed, next time {elapse}" if elapse else "armed"
     if session.folders.held(slug).exists():
         return f"held: `keiji task resolve {slug}` lets it run"

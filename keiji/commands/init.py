@@ -5,11 +5,13 @@ from __future__ import annotations
 from keiji import environment, output, settings, workspace
 from keiji.folders import Folders
 from keiji.host import Host
+from keiji.session import check_owner
 from keiji.store import open_store
 
 
 def init(folders: Folders, host: Host) -> None:
     """Make what is not there yet and say what was made; run twice it changes nothing."""
+    check_owner(host)
     made = [] if folders.home.is_dir() else [f"made {folders.home}"]
     for folder in folders.made():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

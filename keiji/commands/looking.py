@@ -60,6 +60,9 @@ def list_tasks(session: Session, as_json: bool) -> None:
         for task, state in seen
     ]
     rows += [[slug, str(states.State.CREATED), "-", "-", "-"] for slug in _unbuilt(session, seen)]
+    lost = sorted(set(session.host.installed()) - {task.slug for task, _ in seen})
+    if lost:
+        output.note(f"{', '.join(lost)}: installed, but not in the database: `keiji task build --all`")
     if rows:
         output.table(["NAME", "STATE", "SCHEDULE", "LAST", "NEXT"], rows)
     else:
@@ -117,6 +120,11 @@ def find(session: Session, store: Store, name: str) -> Task:
     task = store.find_task(slug)
     if task:
         return task
+    if session.host.is_installed(slug):
+        raise TaskNotBuilt(
+            f"the database does not know task {name!r}, though its units are installed: "
+            f"`keiji task build {slug}` records it again"
+        )
     if (session.folders.tasks / slug).is_dir():
         raise TaskNotBuilt(f"task {name!r} has not been built: run `keiji task build {slug}` first")
     raise NoSuchTask(f"there is no task {name!r}; `keiji task list` shows all")
@@ -203,12 +211,18 @@ def _observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tupl
 
 
 def _with_next(session: Session, task: Task, state: TaskState) -> TaskState:
-    """While a timer's run goes on, the manager has no next time: then the schedule knows it."""
-    if not state.is_armed or state.next_execution is not None:
+    """The schedule knows the next time where the manager has none (a run goes on) or fires too often."""
+    if not state.is_armed or (state.next_execution is not None and not _may_be_polled(task)):
         return state
     schedule = task.schedule.in_zone(session.settings.time_zone)
     coming = session.host.coming(schedule, task.slug, datetime.now(timezone.utc), 1)
     return replace(state, next_execution=coming[0] if coming else None)
+
+
+def _may_be_polled(task: Task) -> bool:
+    """Whether the period divides no day; told without asking for each task of a long list."""
+    seconds = getattr(task.schedule.form, "seconds", 0)
+    return bool(seconds and 86400 % seconds)
 
 
 def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:

@@ -16,7 +16,8 @@ def start(session: Session, part: str | None) -> None:
     running.clear_leftovers(session.folders, session.host.boot())
     was_started = session.host.is_started()
     armed, idle = session.host.start_system()
-    output.say(f"scheduler {'was' if was_started else 'is'} started: {_tasks(len(armed))} armed")
+    already = " already" if was_started else ""
+    output.say(f"scheduler is{already} started: {_tasks(len(armed))} armed")
     for line in session.host.advice():
         output.note(line)
     if idle:
@@ -41,10 +42,11 @@ def restart(session: Session, part: str | None) -> None:
 
 def status(session: Session, part: str | None) -> None:
     """Print which services are online; starts none."""
+    services = {BUS: False, SCHEDULER: session.host.is_started()}
     rule = "======== SERVICES ========"
     output.say(rule)
     output.say(f"{'NAME':<19}STATUS")
-    for name, is_online in ((BUS, False), (SCHEDULER, session.host.is_started())):
+    for name, is_online in services.items():
         if part in (None, name):
             output.say(f"{name:<19}{'ONLINE' if is_online else 'OFFLINE'}")
     output.say(rule)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from keiji import output
-from keiji.errors import UsageError
+from keiji.errors import KeijiError, UsageError
 from keiji.session import Session
 
 
@@ -15,8 +15,6 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     """Stop all, remove the units and the folders; asks first, and without a terminal needs `yes`."""
     folders, host = session.folders, session.host
     doomed = [folders.home] if keep_workspace else [folders.home, folders.workspace]
-    for folder in doomed:
-        _check_ours(folder)
     if not yes and not _agrees(", ".join(map(str, doomed))):
         raise UsageError("nothing was removed")
     host.stop_system()
@@ -31,19 +29,20 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.remove_system()
     for slug in slugs:
         host.forget(slug)
-    for folder in doomed:
-        shutil.rmtree(folder, ignore_errors=True)
+    left = [path for folder in doomed for path in _remove(folder)]
+    tasks = "1 task" if len(slugs) == 1 else f"{len(slugs)} tasks"
+    output.say(f"{tasks} and keiji's units are gone; the command itself stays where it is installed")
+    if left:
+        raise KeijiError(f"{len(left)} files could not be removed, the first is {left[0]}")
+
+
+def _remove(folder: Path) -> list[str]:
+    """Remove a folder; what could not be."""
+    left: list[str] = []
+    shutil.rmtree(folder, onerror=lambda function, path, problem: left.append(path))
+    if not left:
         output.say(f"removed {folder}")
-    output.say(
-        f"{len(slugs)} tasks and keiji's units are gone; the command itself stays where it is installed"
-    )
-
-
-def _check_ours(folder: Path) -> None:
-    """Refuse to remove a folder that holds more than keiji: a home, or one above it."""
-    home = Path.home()
-    if folder == home or folder in home.parents:
-        raise UsageError(f"{folder} is no folder of keiji's alone: remove its keiji files by hand")
+    return left
 
 
 def _agrees(what: str) -> bool:

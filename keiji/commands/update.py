@@ -33,8 +33,7 @@ def update(session: Session, cc: bool) -> int:
                 changed += _render(session, task)
             except KeijiError as problem:
                 problems.append(problem.message)
-        installed = [task.slug for task in tasks if session.host.is_installed(task.slug)]
-        idle = arming.bring_up(session, installed)
+        idle = arming.bring_up(session, [task.slug for task in tasks])
     problems += [f"the timer of {slug!r} did not come to wait for a time" for slug in idle]
     output.say(f"updated: {len(own)} of keiji's own units, {changed} of {len(tasks)} tasks' units changed")
     for message in problems:
@@ -44,8 +43,6 @@ def update(session: Session, cc: bool) -> int:
 
 def _render(session: Session, task: Task) -> bool:
     """Write the task's units where they differ; whether they did."""
-    if not session.host.is_installed(task.slug):
-        return False
     located = task.evolve(schedule=task.schedule.in_zone(session.settings.time_zone))
     command = building.command(session.folders, task.slug)
     return bool(arming.write_units(session.folders, task.slug, session.host.render(located, command)))

@@ -23,17 +23,16 @@ def forgive_missed(
     """
     stamps = names.stamp_folder()
     stamped = listed(stamps)
-    units = names.unit_folder()
     for slug in slugs:
         timer = names.timer(slug)
         since = (rested or {}).get(slug, time.time())
         if f"stamp-{timer}" in stamped:
             os.utime(stamps / f"stamp-{timer}", (since, since))
-        guard = _guard(units, timer)
-        if guard:
+        kind = guard(timer)
+        if kind:
             note = folders.last(slug)
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.write(note, f"{boot}\n" if guard == "boot" else f"{since:.6f}\n")
+            files.write(note, f"{boot}\n" if kind == "boot" else f"{since:.6f}\n")
 
 
 def not_waiting(slugs: Sequence[str]) -> list[str]:
@@ -46,7 +45,7 @@ def not_waiting(slugs: Sequence[str]) -> list[str]:
     for slug in slugs:
         active, sub = states.get(names.timer(slug), ("", ""))
         waits = active == "active" and sub in ("waiting", "running")
-        if not waits and (active != "active" or _guard(names.unit_folder(), names.timer(slug)) != "boot"):
+        if not waits and (active != "active" or guard(names.timer(slug)) != "boot"):
             idle.append(slug)
     return idle
 
@@ -59,10 +58,10 @@ def listed(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _guard(units: Path, timer: str) -> str:
+def guard(timer: str) -> str:
     """What the runner checks by its own note, from the timer's file: ``boot``, ``period`` or nothing."""
     try:
-        with open(f"{units}/{timer}", encoding="utf-8") as file:
+        with open(names.unit_folder() / timer, encoding="utf-8") as file:
             return file.read().partition("\nGuard=")[2].partition("\n")[0]
     except FileNotFoundError:
         return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keiji import files
-from keiji.errors import HostFailed
+from keiji.errors import HostFailed, NotInitialised
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -122,6 +122,9 @@ class SystemdHost:
         first = self.timers([slug])[slug].next_elapse or after + timedelta(seconds=plan.every)
         return [first.astimezone(after.tzinfo) + k * timedelta(seconds=plan.every) for k in range(n)]
 
+    def is_polled(self, slug: str) -> bool:
+        return arming.guard(names.timer(slug)) == "period"
+
     def forget_failure(self, slug: str) -> None:
         systemctl.call("reset-failed", "--", names.service(slug), names.timer(slug), check=False)
 
@@ -168,6 +171,9 @@ class SystemdHost:
 
     # -- the system -------------------------------------------------------------------------
 
+    def owner(self) -> str | None:
+        return names.other_owner(self.folders.home)
+
     def install_system(self) -> list[str]:
         from keiji.systemd import units
 
@@ -199,6 +205,8 @@ class SystemdHost:
         self.reload()
 
     def start_system(self) -> tuple[list[str], list[str]]:
+        if not (names.unit_folder() / names.TARGET).exists():
+            raise NotInitialised("keiji's own units are not installed here: `keiji init` installs them")
         enabled = set(self.installed()).intersection(names.slugs(arming.listed(_wanted())))
         arming.forgive_missed(self.folders, enabled, self.boot())
         self.reload()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from keiji.systemd import escape
+
 TARGET = "keiji.target"
 EVERY_TIMER = "keiji-*.timer"
 HOUSEKEEPING = "io.keiji.housekeeping.timer"
@@ -38,3 +40,17 @@ def slugs(files: Iterable[str]) -> list[str]:
     return sorted(
         file[len(head) : -len(tail)] for file in files if file.startswith(head) and file.endswith(tail)
     )
+
+
+def other_owner(home: Path) -> str | None:
+    """The system folder that the installed units name, if it is not `home` and still exists."""
+    try:
+        lines = (unit_folder() / STARTUP).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    ours = f"Environment={escape.argument(f'KEIJI_HOME={home}')}"
+    said = [line for line in lines if line.startswith('Environment="KEIJI_HOME=')]
+    if not said or ours in said:
+        return None
+    other = said[0].removeprefix('Environment="KEIJI_HOME=').removesuffix('"').replace("%%", "%")
+    return other if Path(other).is_dir() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -141,3 +142,63 @@ def test_limits_that_the_manager_cannot_enforce_are_refused_and_nothing_is_insta
     if "memory" not in available:
         assert "memory" in built.stderr
         assert "keiji-t" not in systemctl("list-unit-files")
+
+
+def test_after_a_change_of_the_settings_zone_an_update_moves_unit_and_guard_alike(keiji, wait_for):
+    set_up(keiji, 'Schedule().on().every_day().at("00:00").missed("skip")')
+    settings = keiji.workspace / "settings.conf"
+    now = datetime.now(timezone.utc)
+    ahead = 23 - now.hour  # whole hours until the next full hour is midnight there
+    zone = f"Etc/GMT-{ahead}" if ahead <= 12 else f"Etc/GMT+{24 - ahead}"  # the sign is POSIX's
+    text = settings.read_text()
+    settings.write_text(text.replace(text.split("TIME_ZONE=")[1].split("\n")[0], zone, 1))
+
+    keiji("system", "update")
+
+    due = json.loads(keiji("task", "next", "t", "-n", "1", "--json").stdout)[0]
+    unit = Path(os.environ["XDG_CONFIG_HOME"]) / "systemd" / "user" / "keiji-t.service"
+    assert f"--zone {zone}" in unit.read_text()
+    assert datetime.fromisoformat(due) - now <= timedelta(hours=1)
+
+
+def test_a_build_that_was_killed_before_the_reload_is_finished_by_the_next(keiji, systemctl):
+    set_up(keiji, "Schedule().run().every(1).hours()")
+    before = systemctl("show", "-p", "TimersCalendar", "keiji-t.timer")
+    schedule = keiji.workspace / "tasks" / "t" / "schedule.py"
+    schedule.write_text(schedule.read_text().replace("every(1)", "every(2)"))
+    # A manager that can't be asked to reload: the build is killed where it would.
+    shim = keiji.home.parent / "bin" / "systemctl"
+    shim.parent.mkdir()
+    shim.write_text('#!/bin/sh\n[ "$2" = daemon-reload ] && kill -9 $PPID\nexec /usr/bin/systemctl "$@"\n')
+    shim.chmod(0o755)
+    path = keiji.environment["PATH"]
+    keiji.environment["PATH"] = f"{shim.parent}:{path}"
+    keiji("task", "build", "t", status=-9)
+    keiji.environment["PATH"] = path
+
+    keiji("task", "build", "t")
+
+    assert systemctl("show", "-p", "TimersCalendar", "keiji-t.timer") != before
+    assert json.loads(keiji("task", "get", "t", "--json").stdout)["is_running"]
+
+
+def test_a_task_may_disable_itself_and_may_not_delete_itself(keiji):
+    keiji("init")
+    keiji.write_task(
+        "t",
+        "import subprocess, sys\ndef function():\n"
+        "    for verb in ('delete', 'disable'):\n"
+        f"        subprocess.run([{sys.executable!r}, '-m', 'keiji', 'task', verb, 't'])\n",
+        "Schedule().run().every(1).hours()",
+    )
+    (keiji.workspace / "tasks" / "t" / ".env").write_text(
+        f"TASK_NAME=t\nTASK_DESCRIPTION=d\nKEIJI_HOME={keiji.home}\nKEIJI_WORKSPACE={keiji.workspace}\n"
+    )
+    keiji("task", "build", "t")
+    keiji("system", "start")
+
+    ran = keiji("task", "run", "t")
+
+    assert "from inside a run" in ran.stderr
+    assert json.loads(keiji("task", "get", "t", "--json").stdout)["is_disabled"]
+    assert [run["result"] for run in runs(keiji, "t")] == ["succeeded"]
