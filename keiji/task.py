@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,63}")
 def slug_of(name: str) -> str:
     """The name in lower case with ``-`` for spaces; raises `InvalidName`."""
     if not _NAME.fullmatch(name):
-        raise InvalidName(f"{name[:80]!r} cannot be a task's name: {InvalidName.__doc__}")
+        rule = str(InvalidName.__doc__)
+        raise InvalidName(f"{name[:80]!r} cannot be a task's name: {rule[0].lower()}{rule[1:]}")
     return name.lower().replace(" ", "-")
 
 
@@ -61,13 +62,3 @@ class TaskState:
     running: str | None = None
     next_execution: datetime | None = None
     error: str = ""
-
-
-@dataclass(frozen=True)
-class TaskView:
-    """A task with its state: what the commands that look print."""
-
-    task: Task
-    state: TaskState = field(default_factory=TaskState)
-    executable: str = ""
-    log_path: str = ""
