@@ -15,7 +15,7 @@ from typing import Any
 import keiji
 from keiji import executables, parts, snapshot, workspace
 from keiji.environment import Environment
-from keiji.errors import InvalidSchedule
+from keiji.errors import InvalidSchedule, UnsupportedHere
 from keiji.evaluating import Evaluator
 from keiji.executables import command, prune
 from keiji.folders import Folders
@@ -124,7 +124,7 @@ class _Job:
             schedule = Schedule.from_dict(made.get("schedule"))
         except InvalidSchedule:
             return None
-        firing = self.firing_of(schedule, self.sources.slug)
+        firing = self._firing(schedule)
         if _digest(made.get("firing")) != _digest(firing):
             return None
         return self._built(schedule, self.previous, False)
@@ -139,7 +139,7 @@ class _Job:
             self._take_shared(fresh)
             inputs = self._inputs(snapshot.task_digest(self.sources.folder, fresh / "task"))
             schedule = evaluator.evaluate(self._places(fresh))
-            firing = self.firing_of(schedule, self.sources.slug)
+            firing = self._firing(schedule)
             digest = _digest([inputs, schedule.to_dict(), firing])[:16]
             constants = self._constants(schedule, firing, digest)
             parts.lay(fresh, constants, self.stock.donor)
@@ -152,6 +152,12 @@ class _Job:
             raise
         self.stock.donor = parts.Donor(self.builds / digest, frozenset(sizes))
         return self._built(schedule, digest, is_new and digest != self.previous)
+
+    def _firing(self, schedule: Schedule) -> dict[str, Any]:
+        try:
+            return self.firing_of(schedule, self.sources.slug)
+        except UnsupportedHere as problem:
+            raise UnsupportedHere(f"{self.sources.folder / 'schedule.py'}: {problem.message}") from None
 
     def _take_shared(self, fresh: Path) -> None:
         if self.stock.donor is not None:

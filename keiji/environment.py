@@ -49,6 +49,10 @@ def ensure(folders: Folders, progress: Progress, anew: bool = False) -> Environm
 
     `progress` gets lines of text while one is made. Raises `InvalidProject`, `EnvironmentFailed`.
     """
+    if os.pathsep in str(folders.venvs):
+        raise EnvironmentFailed(
+            f"{folders.home}: no environment works in a path with {os.pathsep!r}: choose another KEIJI_HOME"
+        )
     dependencies = read_dependencies(folders.project)
     digest = _digest(dependencies)
     folders.venvs.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from types import CodeType, CoroutineType, ModuleType, TracebackType
 
@@ -22,6 +23,7 @@ from keiji.schedule import Schedule
 
 _EXAMPLE = "Schedule().run().every(10).seconds()"
 _LONGEST = 500  # characters of an error; a message is for a person to read
+_PATIENCE = 10.0  # seconds that a schedule.py may take
 
 
 def serve() -> None:
@@ -47,7 +49,7 @@ def _answer(places: Places, answers: int) -> dict[str, object]:
 
 
 def _in_child(places: Places, code: CodeType, answers: int) -> bytes:
-    """What the child that runs schedule.py answers; raises `Mistake` when it ends without an answer."""
+    """What the child that runs schedule.py answers; raises `Mistake` when there is none."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -58,8 +60,12 @@ def _in_child(places: Places, code: CodeType, answers: int) -> bytes:
         finally:
             os._exit(0)
     os.close(writer)
+    name = os.path.join(places.folder, "schedule.py")
     try:
         said = _read_line(reader)
+    except TimeoutError:
+        os.kill(child, signal.SIGKILL)
+        raise Mistake(f"{name}: schedule() did not return within {_PATIENCE:g} s") from None
     except BaseException:
         os.kill(child, signal.SIGKILL)
         raise
@@ -68,16 +74,21 @@ def _in_child(places: Places, code: CodeType, answers: int) -> bytes:
         status = os.waitpid(child, 0)[1]
     if not said.endswith(b"\n"):
         how = f"signal {status & 127}" if status & 127 else f"status {status >> 8}"
-        name = os.path.join(places.folder, "schedule.py")
         raise Mistake(f"{name}: it ended the process ({how}) before schedule() returned")
     return said
 
 
 def _read_line(reader: int) -> bytes:
-    """All up to a newline or the end. Requests come one by one, so stdin can only tell that keiji is gone."""
+    """All up to a newline or the end; raises `TimeoutError`.
+
+    Requests come one by one, so stdin can only tell that keiji is gone.
+    """
     said = b""
+    give_up = time.monotonic() + _PATIENCE
     while not said.endswith(b"\n"):
-        ready = select.select([reader, 0], [], [])[0]
+        ready = select.select([reader, 0], [], [], max(0.0, give_up - time.monotonic()))[0]
+        if not ready:
+            raise TimeoutError
         if reader not in ready:
             raise SystemExit
         part = os.read(reader, 65536)

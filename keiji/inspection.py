@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 _UNCHECKED = (1).to_bytes(4, "little")  # PEP 552: named by a hash, which is not compared
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
+_Comprehension = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_Values = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple, ast.Set, ast.Dict, *_Comprehension)
 
 _installed: dict[str, bool] = {}  # module → whether the environment has it
 
@@ -125,10 +127,14 @@ def _read(path: str) -> bytes:
 def _check_function(places: Places) -> None:
     path = os.path.join(places.task, "function.py")
     name = places.authors(path)
-    bindings = [s for s in _statements(_tree(path).body) if _binds(s, "function")]
+    module = _tree(path).body
+    bindings = [s for s in _statements(module) if _binds(s, "function")]
     if not bindings:
         raise Mistake(f"{name}: it must define function(), by `def function():` or `async def function():`")
     last = bindings[-1]
+    other = _no_function(last)
+    if other and last in module:  # elsewhere it may stand in for one that is bound before
+        raise Mistake(f"{name}:{last.lineno}: `function` is {other}: write `def function():`")
     if not isinstance(last, _Function) or last.decorator_list:
         return  # whatever it is, only a run can tell
     required = _required(last.args)
@@ -157,6 +163,17 @@ def _binds(statement: ast.stmt, name: str) -> bool:
         return False
     targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
     return any(isinstance(n, ast.Name) and n.id == name for t in targets if t for n in ast.walk(t))
+
+
+def _no_function(binding: ast.stmt) -> str:
+    """What `function` is where it is plainly no function, else ""."""
+    if isinstance(binding, ast.ClassDef):
+        return "" if binding.decorator_list else "a class"
+    if isinstance(binding, ast.Assign) and all(isinstance(target, ast.Name) for target in binding.targets):
+        return "a value" if isinstance(binding.value, _Values) else ""
+    if isinstance(binding, ast.AnnAssign):
+        return "a value" if isinstance(binding.value, _Values) else ""
+    return ""
 
 
 def _required(arguments: ast.arguments) -> str:

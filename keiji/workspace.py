@@ -77,6 +77,7 @@ def read_sources(folders: Folders, name: str) -> Sources:
     slug = slug_of(name)
     folder = folders.tasks / slug
     if not folder.is_dir():
+        _check_misnamed(folder)
         raise NoSuchTask(f"there is no folder {folder}: `keiji task create` makes it")
     env = _read_env(folder / ".env")
     task_name = env.get("TASK_NAME", "")
@@ -117,6 +118,19 @@ def _read_env(path: Path) -> dict[str, str]:
         if key in RESERVED:
             raise InvalidTask(f"{path}, line {number}: {key} is set by the system for each run; rename it")
     return {key: value for _, key, value in entries}
+
+
+def _check_misnamed(folder: Path) -> None:
+    """Raise `InvalidTask` when the task's folder is there, but named otherwise (such as `My_Task`)."""
+    if not folder.parent.is_dir():
+        return
+    with os.scandir(folder.parent) as entries:
+        for entry in entries:
+            if entry.is_dir() and entry.name.lower().replace(" ", "-") == folder.name:
+                raise InvalidTask(
+                    f"{entry.path}: a task's folder is named in lower case, with `-` for spaces: "
+                    f"rename it to {folder.name}"
+                )
 
 
 def _check_belongs(folder: Path, name: str) -> None:

@@ -310,3 +310,11 @@ def test_an_environment_that_a_command_may_be_building_with_stays(folders: Folde
     ready(folders)
 
     assert Path(in_use.python).exists()
+
+
+def test_a_system_folder_that_no_environment_can_lie_in_is_refused(tmp_path: Path) -> None:
+    folders = new_folders(tmp_path / "a:b")
+
+    with pytest.raises(EnvironmentFailed, match="choose another KEIJI_HOME"):
+        ready(folders)
+    assert not folders.home.exists()

@@ -239,7 +239,8 @@ def test_tasks_do_not_meet_each_other_s_modules(evaluate: Evaluate, folders: Fol
         "function: object = print\n",
         "a, function = 1, print\n",
         "def other():\n    yield\nfunction = other\n",
-        "class function:\n    pass\n",
+        "@print\nclass function:\n    pass\n",
+        "try:\n    from helper import function\nexcept ImportError:\n    function = None\n",
         "import functools\n@functools.partial\ndef function(x):\n    pass\n",
         "if True:\n    def function():\n        pass\n",
         "try:\n    import fast\nexcept ImportError:\n    def function():\n        pass\n",
@@ -266,6 +267,10 @@ def test_whatever_can_be_called_is_a_function(evaluate: Evaluate, text: str) -> 
             "1: function() has a `yield`: calling a generator runs nothing",
         ),
         ("async def function():\n    yield 1\n", "1: function() has a `yield`"),
+        ("function = 3\n", "1: `function` is a value: write `def function():`"),
+        ("function: object = [print]\n", "1: `function` is a value"),
+        ("def function():\n    pass\nfunction = f'{function()}'\n", "3: `function` is a value"),
+        ("class function:\n    pass\n", "1: `function` is a class: write `def function():`"),
         ("def function(:\n    pass\n", "function.py:1: syntax error: invalid syntax"),
         ("def function():\n    pass\n\nreturn\n", "function.py:4: syntax error: 'return' outside function"),
         ("from .helper import a\n", "1: `from .` works in packages only: write `import helper`"),
@@ -421,6 +426,33 @@ def test_a_schedule_that_hangs_ends_when_keiji_is_killed(
     process.wait()
 
     _wait_until_gone(pid)
+
+
+def test_a_schedule_that_hangs_is_ended_and_the_next_task_is_served(
+    folders: Folders, task: Path, tmp_path: Path
+) -> None:
+    write_task(folders, schedule=_hanging(tmp_path / "reached"))
+    hanging = _copied(folders, task, tmp_path / "hanging")
+    write_task(folders, schedule=SCHEDULE)
+    sound = _copied(folders, task, tmp_path / "sound")
+    code = "from keiji import evaluate; evaluate._PATIENCE = 0.5; evaluate.serve()"
+    command = [sys.executable, "-c", code]
+
+    with subprocess.Popen(
+        command, cwd=kit.PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers = []
+        for places in (hanging, sound):
+            process.stdin.write(json.dumps(places._asdict()).encode() + b"\n")
+            process.stdin.flush()
+            answers.append(json.loads(process.stdout.readline()))
+        process.stdin.close()
+
+    assert answers[0] == {"error": f"{task}/schedule.py: schedule() did not return within 0.5 s"}
+    assert "schedule" in answers[1]
+    _wait_until_gone(_wait_for(tmp_path / "reached"))
 
 
 def test_the_process_serves_on_after_a_mistake(evaluate: Evaluate, task: Path) -> None:

@@ -21,5 +21,6 @@ def test_a_name_outside_the_rule_is_refused_in_one_short_line(name):
     with pytest.raises(InvalidName) as caught:
         slug_of(name)
 
+    assert "cannot be a task's name: a task's name is" in caught.value.message
     assert len(caught.value.message) < 250
     assert "\n" not in caught.value.message

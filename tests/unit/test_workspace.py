@@ -203,3 +203,11 @@ def test_only_folders_with_a_task_s_files_are_tasks(folders: Folders) -> None:
     (folders.tasks / "README").touch()
 
     assert workspace.task_slugs(folders) == ["backup", "ping"]
+
+
+def test_a_folder_that_is_not_named_by_the_slug_is_told_its_name(folders: Folders) -> None:
+    folder = workspace.create_task(folders, "my_task", "")
+    folder.rename(folder.with_name("My_Task"))
+
+    with pytest.raises(InvalidTask, match=r"tasks/My_Task: .* rename it to my_task$"):
+        workspace.read_sources(folders, "my_task")
