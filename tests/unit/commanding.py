@@ -1,0 +1,113 @@
+"""Commands for tests: real folders, builds and database, and the host in memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from authoring import FUNCTION, SCHEDULE, new_folders, ready, write_task
+
+from keiji import latches
+from keiji.commands import build as command
+from keiji.run import Result
+from keiji.session import Session
+from keiji.settings import Settings
+from keiji.store import Store, open_store
+from keiji.testing import MemoryHost
+
+EVERY_MINUTE = SCHEDULE.replace("every(10).seconds()", "every(1).minutes()")
+
+
+@dataclass(frozen=True)
+class HastySession(Session):
+    """A session that doesn't wait long for a locked database."""
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        with open_store(self.settings, patience=0.05) as store:
+            yield store
+
+
+class Place:
+    """An initialised keiji whose system is started, without a task."""
+
+    def __init__(self, base: Path, environments: Path) -> None:
+        self.folders = new_folders(base)
+        for folder in self.folders.made():
+            if folder != self.folders.venvs:
+                folder.mkdir(parents=True, exist_ok=True)
+        (self.folders.home / "units").mkdir()
+        # A workspace's environment takes a while to make, and tests don't change it.
+        self.folders.venvs.symlink_to(environments)
+        ready(self.folders)
+        self.host = MemoryHost(self.folders)
+        self.session: Session = HastySession(self.folders, Settings(self.folders), self.host)
+        with self.session.store() as store:
+            store.migrate()
+        self.host.install_system()
+        self.host.start_system()
+
+    def write(self, name: str = "ping", function: str = FUNCTION, schedule: str = SCHEDULE) -> None:
+        write_task(self.folders, name, function, schedule)
+
+    def build(self, name: str | None = "ping", restart: bool = False) -> int:
+        return command.build(self.session, name, restart)
+
+    def hold(self, slug: str = "ping", error: str = "ValueError: no") -> None:
+        latches.write_latch(self.folders, slug, "a" * 32, Result.FAILED, error)
+        self.host.armed.discard(slug)
+
+    def mark(self, slug: str = "ping") -> None:
+        """As a build leaves it that was killed before the manager read the units."""
+        self.folders.stale(slug).touch()
+
+    def is_marked(self, slug: str = "ping") -> bool:
+        return self.folders.stale(slug).exists()
+
+    def in_zone(self, name: str) -> None:
+        """As if settings.conf said another TIME_ZONE."""
+        self.session = replace(self.session, settings=replace(self.session.settings, time_zone=name))
+
+    def units(self) -> dict[str, str]:
+        """The installed units' text."""
+        folder = self.folders.home / "units"
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The stored records, as the database has them."""
+        with closing(sqlite3.connect(self.folders.database)) as database:
+            return database.execute("SELECT * FROM task ORDER BY slug").fetchall()
+
+    def builds(self) -> dict[str, str]:
+        """The builds of each task and what else lies beside them: links by their target."""
+        folder = self.folders.home / "exec" / "tasks"
+        return {
+            str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else ""
+            for depth in ("*/*", "*/.*")
+            for path in folder.glob(depth)
+        }
+
+    def state(self, *but: str) -> dict[str, object]:
+        """All that a build may change, but for the tasks in `but`."""
+        whole: dict[str, object] = {
+            "units": {slug: text for slug, text in self.units().items() if slug not in but},
+            "enabled": {slug for slug, enabled in self.host.units.items() if enabled} - {*but},
+            "armed": self.host.armed - {*but},
+            "builds": {name: to for name, to in self.builds().items() if name.split("/")[0] not in but},
+            "rows": [row for row in self.rows() if not {*but}.intersection(row)],
+            "held": {path.name for path in (self.folders.run / "held").iterdir()} - {*but},
+        }
+        return whole
+
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Another program holds the database's write lock."""
+        with closing(sqlite3.connect(self.folders.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
