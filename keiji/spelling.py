@@ -17,7 +17,7 @@ _EDITORS = ("code", "vim", "nano")
 _TASK_WITH = {
     "create": ("name", "desc", "force"),
     "build": ("name", "restart"),
-    "get": ("name",),
+    "get": ("name", "json"),
     "logs": ("name", *_EDITORS),
 }
 _SYSTEM_WITH = {"logs": ("bus", "scheduler", *_EDITORS), "update": ("cc",), "uninstall": ()}
@@ -54,7 +54,7 @@ def _translate(group: str, rest: Sequence[str]) -> list[str]:
 
 def _read(group: str, rest: Sequence[str]) -> dict[str, str]:
     """The flags in their order: name → value, empty for those without one."""
-    known = {*_TASK_VERBS, *_VALUED, "force", *_EDITORS, "help"}
+    known = {*_TASK_VERBS, *_VALUED, "force", "json", *_EDITORS, "help"}
     if group == "system":
         known = {*_SYSTEM_VERBS, *_PARTS, *_EDITORS, "cc", "help"}
     flags: dict[str, str] = {}

@@ -30,7 +30,7 @@ def task_logs(session: Session, name: str, n: int, follow: bool, run: str | None
     if not session.host.is_installed(slug):
         with session.store() as store:
             find(session, store, name)
-    span = _span(session, slug, run) if run else None
+    span = None if run is None else _span(session, slug, run)
     if editor:
         path = session.folders.logs / "tasks" / slug / "task.log"
         _edit(session, editor, path, session.host.task_log(slug, None, span))
@@ -69,6 +69,8 @@ def _edit(session: Session, editor: str, path: Path, lines: Iterable[LogLine]) -
 
 def _span(session: Session, slug: str, run: str) -> Span:
     """The run that `run` (an id, or the beginning of one) names, with its times."""
+    if not run:
+        raise NoSuchRun(f"--run needs a run's id; `keiji task history {slug}` shows them")
     entry = running_entry(session.folders, slug)
     if entry and entry.id.startswith(run):
         return Span(entry.id, entry.began)

@@ -17,8 +17,8 @@ from keiji.runfile import DamagedRunFile, read
 from keiji.session import Session
 from keiji.task import slug_of
 
-_LOOK = 0.1  # seconds between two looks at the journal
-_QUIET = 0.3  # the journal is read until it said nothing new for so long
+_LOOK = 0.15  # seconds between two looks at the journal
+_QUIET = 3  # looks in a row without a new line, after which an ended run has no more to say
 _PATIENCE = 10.0  # seconds until a run that is over must be recorded
 _STATUS = {Result.SUCCEEDED: 0, Result.TIMED_OUT: 124, Result.STOPPED: 143}
 
@@ -37,12 +37,14 @@ def run_now(session: Session, name: str) -> int:
     slug = slug_of(name)
     asked = datetime.now(timezone.utc)
     reply = session.send(Directive(Verb.RUN, name))
+    span = Span(reply.run, asked)
     try:
-        _stream(session, slug, Span(reply.run, asked))
+        cursor = _stream(session, slug, span)
     except KeyboardInterrupt:
         output.note(f"the run goes on; `keiji task stop {slug}` ends it")
         raise
     ended = _ended(session, slug, reply.run)
+    _print_new(session, slug, span, cursor)  # to be recorded may have taken the run longer than to end
     if ended is None:
         output.error(f"how run {reply.run} of {slug} ended is not known; see `keiji task logs {slug}`")
         return 1
@@ -58,19 +60,27 @@ def _status(ended: Ended) -> int:
     return 128 + ended.signal if ended.signal else ended.status or 1
 
 
-def _stream(session: Session, slug: str, span: Span) -> None:
-    """Print the run's lines until it is over and the journal has nothing more to say."""
-    cursor = ""
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < _QUIET:
+def _stream(session: Session, slug: str, span: Span) -> str:
+    """Print the run's lines until it is over and the journal has nothing more to say; where that is.
+
+    Looks are counted, not seconds: on a busy machine one look takes long, and the journal is late.
+    """
+    cursor, quiet = "", 0
+    while quiet < _QUIET:
         in_progress = _is_in_progress(session, slug, span.run)
-        lines = session.host.run_log_after(slug, span, cursor)
-        for line in lines:
-            print(line.message, file=sys.stderr if line.level == "ERROR" else sys.stdout, flush=True)
-            cursor = line.cursor
-        if in_progress or lines:
-            quiet_since = time.monotonic()
-        time.sleep(_LOOK)
+        was, cursor = cursor, _print_new(session, slug, span, cursor)
+        quiet = 0 if in_progress or cursor != was else quiet + 1
+        if quiet < _QUIET:
+            time.sleep(_LOOK)
+    return cursor
+
+
+def _print_new(session: Session, slug: str, span: Span, cursor: str) -> str:
+    """Print the run's lines after `cursor`; the cursor of the last one."""
+    for line in session.host.run_log_after(slug, span, cursor):
+        print(line.message, file=sys.stderr if line.level == "ERROR" else sys.stdout, flush=True)
+        cursor = line.cursor
+    return cursor
 
 
 def _is_in_progress(session: Session, slug: str, run: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from pathlib import Path
 
 _JOURNAL = Path("/run/systemd/journal/socket")
@@ -12,7 +13,7 @@ _LINGER = Path("/var/lib/systemd/linger")
 def notes() -> list[str]:
     """One note for each thing that is amiss."""
     found = []
-    user = getpass.getuser()
+    user = pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be another's, after `su`
     if not (_LINGER / user).exists():
         found.append(
             f"lingering is off for {user}: tasks run only while {user} is logged in. "

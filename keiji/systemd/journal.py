@@ -7,8 +7,10 @@ that plain `journalctl --user-unit` shows them, too.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -19,6 +21,7 @@ from keiji.host import LogLine, Span
 
 _SOCKET = "/run/systemd/journal/socket"
 OWN = "keiji"
+_STDOUT = 1
 _ERROR = 3  # syslog's err; anything as urgent is an ERROR line
 _SLACK = timedelta(milliseconds=50)  # between what the run says of its time and what the journal says
 _FIELDS = "_SYSTEMD_INVOCATION_ID,KEIJI_TASK,MESSAGE,PRIORITY,__REALTIME_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
@@ -70,17 +73,35 @@ def read_run(slug: str, span: Span, cursor: str = "") -> list[LogLine]:
 
 
 def follow(matches: Sequence[str], lines: int, span: Span | None = None) -> Iterator[LogLine]:
-    """The last `lines` entries and then each as it comes, until the iterator is closed."""
+    """The last `lines` entries and then each as it comes, until the iterator is closed.
+
+    Raises `BrokenPipeError` once nobody reads our stdout, which else only a line to print would tell.
+    """
     command = [*_command(), "--follow", "-n", str(lines), *matches]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:
-            for row in process.stdout:
+            for row in _rows(process.stdout.fileno()):
                 line = _line(json.loads(row))
                 if span is None or _is_of(line, span):
                     yield line
         finally:
             process.terminate()
+
+
+def _rows(pipe: int) -> Iterator[bytes]:
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    poll.register(_STDOUT, 0)  # its errors are told unasked
+    rest = b""
+    while True:
+        if _STDOUT in dict(poll.poll()):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        part = os.read(pipe, 65536)
+        if not part:
+            return
+        *rows, rest = (rest + part).split(b"\n")
+        yield from rows
 
 
 def _is_of(line: LogLine, span: Span) -> bool:

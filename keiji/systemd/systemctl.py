@@ -11,19 +11,19 @@ from typing import TypeVar
 from keiji.errors import HostFailed
 
 _T = TypeVar("_T")
+_RUNTIME = "/run/user"
 _FEW = 8  # unit names for which a pattern each is cheaper than to hear of all units
 _BATCH = 500  # unit names a call: a command line is limited to 128 KiB a word list on small systems
 
 
 def call(*words: str, check: bool = True, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run one `systemctl --user` call; raises `HostFailed` with systemd's own first line."""
-    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
     try:
         done = subprocess.run(
             ["systemctl", "--user", *words],
             capture_output=True,
             text=True,
-            env=environment,
+            env=_environment(),
             timeout=timeout,
         )
     except FileNotFoundError:
@@ -79,6 +79,26 @@ def moment(text: str) -> datetime | None:
     if len(words) != 4 or words[3] != "UTC":
         return None
     return datetime.fromisoformat(f"{words[1]} {words[2]}+00:00")
+
+
+def _environment() -> dict[str, str]:
+    """systemctl's words kept plain; and where the manager is, which cron and `su` don't say."""
+    found = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+    named = found.get("XDG_RUNTIME_DIR")
+    if named is None and "DBUS_SESSION_BUS_ADDRESS" in found:
+        return found
+    own = f"{_RUNTIME}/{os.getuid()}"
+    if (named is None or not _is_own(named)) and _is_own(own):
+        found["XDG_RUNTIME_DIR"] = own
+        found.pop("DBUS_SESSION_BUS_ADDRESS", None)
+    return found
+
+
+def _is_own(folder: str) -> bool:
+    try:
+        return os.stat(folder).st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _listed(verb: str, names: Sequence[str], every: str) -> list[list[str]]:
