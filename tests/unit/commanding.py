@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,14 +13,18 @@ from typing import Any
 
 from authoring import FUNCTION, SCHEDULE, new_folders, ready, write_task
 
-from keiji import latches
+from keiji import files, latches
 from keiji.commands import build as command
-from keiji.run import Result
+from keiji.run import Result, Run
+from keiji.runfile import Entry, render
+from keiji.schedule import Schedule
 from keiji.session import Session
 from keiji.settings import Settings
 from keiji.store import Store, open_store
+from keiji.task import Task, slug_of
 from keiji.testing import MemoryHost
 
+EVERY_10 = Schedule().run().every(10).seconds()
 EVERY_MINUTE = SCHEDULE.replace("every(10).seconds()", "every(1).minutes()")
 
 
@@ -54,6 +59,36 @@ class Place:
 
     def write(self, name: str = "ping", function: str = FUNCTION, schedule: str = SCHEDULE) -> None:
         write_task(self.folders, name, function, schedule)
+
+    def add(self, name: str = "ping", schedule: Schedule = EVERY_10, **changes: object) -> Task:
+        """A task as a build leaves it, armed; its build is no more than its record."""
+        slug = slug_of(name)
+        task = Task(name, f"the {slug}", schedule, "b1", "here", f"id-of-{slug}").evolve(**changes)
+        build = self.folders.builds(slug) / task.build
+        build.mkdir(parents=True)
+        made = {"command": ["python", f"{slug}.py"], "schedule": schedule.to_dict()}
+        (build / "build.json").write_text(json.dumps(made))
+        files.link(self.folders.current(slug), task.build)
+        located = task.evolve(schedule=schedule.in_zone(self.session.settings.time_zone))
+        for path, text in self.host.render(located, ["python", f"{slug}.py"]).items():
+            files.write(path, text)
+        self.host.set_enabled(slug, True)
+        if self.host.is_started():
+            self.host.arm([slug])
+        with self.session.store() as store:
+            return store.save_task(task)
+
+    def record(self, *runs: Run) -> None:
+        with self.session.store() as store:
+            store.record_runs(runs)
+
+    def wait_for_delivery(self, entry: Entry) -> None:
+        """A run that has ended and whose record waits."""
+        (self.folders.done / entry.id).write_text(render(entry), encoding="utf-8")
+
+    def begin(self, entry: Entry) -> None:
+        """A run that goes on, or died, as its process is or isn't."""
+        self.folders.running(entry.task).write_text(render(entry), encoding="utf-8")
 
     def build(self, name: str | None = "ping", restart: bool = False) -> int:
         return command.build(self.session, name, restart)
