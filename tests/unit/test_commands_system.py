@@ -1,0 +1,135 @@
+"""`keiji system start|stop|restart|status`, with the host in memory."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from commanding import Place
+from recording import an_entry
+
+from keiji.commands import system
+from keiji.errors import HostFailed
+from keiji.run import Result
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def stopped(place: Place) -> Place:
+    """A stopped system with a task that is due, one that is held and one that is disabled."""
+    place.host.stop_system()
+    for name in ("ping", "held", "disabled"):
+        place.add(name)
+    place.hold("held")
+    place.host.set_enabled("disabled", False)
+    return place
+
+
+def test_start_arms_every_task_that_is_neither_held_nor_disabled(stopped: Place, capsys: Out) -> None:
+    system.start(stopped.session, None)
+
+    assert stopped.host.armed == {"ping"}
+    assert capsys.readouterr().out == "scheduler is started: 1 task armed\n"
+
+
+def test_starting_twice_changes_nothing(stopped: Place, capsys: Out) -> None:
+    system.start(stopped.session, None)
+    before = stopped.state()
+    capsys.readouterr()
+
+    system.start(stopped.session, None)
+
+    assert stopped.state() == before
+    assert "already" in capsys.readouterr().out
+
+
+def test_start_names_the_tasks_that_did_not_come_to_wait(stopped: Place) -> None:
+    stopped.add("deaf")
+    stopped.host.deaf.add("deaf")
+
+    with pytest.raises(HostFailed, match="deaf"):
+        system.start(stopped.session, None)
+
+    assert stopped.host.armed == {"ping"}
+
+
+def test_start_clears_what_a_power_cut_left(stopped: Place) -> None:
+    stopped.begin(an_entry(task="ping", boot="the boot before"))
+
+    system.start(stopped.session, None)
+
+    assert not stopped.folders.running("ping").exists()
+    (record,) = stopped.folders.done.iterdir()
+    assert f"result={Result.KILLED}\n" in record.read_text()
+
+
+def test_start_tells_what_keeps_tasks_from_running_here(
+    stopped: Place, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopped.host, "advice", lambda: ["no linger: loginctl enable-linger"])
+
+    system.start(stopped.session, None)
+
+    assert capsys.readouterr().err == "note: no linger: loginctl enable-linger\n"
+
+
+def test_stop_disarms_all_and_forgets_nothing(place: Place) -> None:
+    place.add()
+    before = place.state()
+
+    system.stop(place.session, None)
+
+    assert not place.host.is_started()
+    assert place.state() == {**before, "armed": set()}
+
+
+def test_stop_says_which_runs_go_on(place: Place, capsys: Out) -> None:
+    place.add()
+    run = an_entry(pid=os.getpid())
+    place.begin(run)
+
+    system.stop(place.session, None)
+
+    assert f"{run.id} of ping" in capsys.readouterr().err
+    assert place.folders.running("ping").exists()
+
+
+def test_restart_arms_anew(place: Place) -> None:
+    place.add()
+    place.host.armed.clear()
+
+    system.restart(place.session, None)
+
+    assert (place.host.armed, place.host.is_started()) == ({"ping"}, True)
+
+
+@pytest.mark.parametrize(("started", "word"), [(True, "ONLINE"), (False, "OFFLINE")])
+def test_status_is_the_documented_table(place: Place, capsys: Out, started: bool, word: str) -> None:
+    if not started:
+        place.host.stop_system()
+
+    system.status(place.session, None)
+
+    rule = "======== SERVICES ========"
+    head, names, bus, scheduler, foot = capsys.readouterr().out.splitlines()
+    assert (head, names, foot) == (rule, "NAME               STATUS", rule)
+    assert bus.startswith("bus                ")
+    assert scheduler == f"scheduler          {word}"
+
+
+def test_status_of_one_part_shows_that_part(place: Place, capsys: Out) -> None:
+    system.status(place.session, system.SCHEDULER)
+
+    said = capsys.readouterr().out
+    assert "scheduler" in said
+    assert "bus" not in said
+
+
+def test_status_starts_nothing(stopped: Place) -> None:
+    before = stopped.state()
+
+    system.status(stopped.session, None)
+
+    assert stopped.state() == before
+    assert not stopped.host.is_started()
