@@ -1,257 +1,73 @@
-"""The command line: click alone at the top, the bodies import what they need.
+"""The entry point: whatever goes wrong becomes one or two lines and an exit status here.
 
-`keiji --help` and the start of every command are paid by each call, so nothing heavy is imported here.
+At the top it imports nothing that takes time, so that Ctrl-C is silent from the first moment on.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
-from keiji import __version__, spelling
-from keiji.errors import KeijiError
-
+TYPE_CHECKING = False  # `typing` takes time
 if TYPE_CHECKING:
-    from keiji.session import Session
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_EDITOR_FLAGS = ("code", "vim", "nano")
-
-
-@click.group(context_settings=_HELP)
-@click.version_option(__version__, prog_name="keiji")
-@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
-def cli(debug: bool) -> None:
-    """Python functions on a schedule, run by the operating system itself."""
-
-
-@cli.command()
-def init() -> None:
-    """Make the workspace, the system folder, the database and keiji's units."""
-    from keiji import platforms
-    from keiji.commands.init import init as run
-    from keiji.folders import Folders
-
-    folders = Folders.of(os.environ)
-    run(folders, platforms.host(folders))
-
-
-@cli.group()
-def task() -> None:
-    """Write, build, watch and direct tasks."""
-
-
-@cli.group()
-def system() -> None:
-    """Start, stop and look after all of keiji."""
-
-
-def _editors(command: _F) -> _F:
-    for name in reversed(_EDITOR_FLAGS):
-        command = click.option(f"--{name}", "editor", flag_value=name, help=f"Open it in {name}.")(command)
-    return command
-
-
-def _parts(command: _F) -> _F:
-    command = click.option("--scheduler", "part", flag_value="scheduler", help="Only the scheduler.")(command)
-    return click.option("--bus", "part", flag_value="bus", help="Only the bus.")(command)
-
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_name = click.argument("name")
-
-
-@task.command()
-@_name
-@click.option("--desc", required=True, help="What the task is for.")
-@click.option("--force", is_flag=True, help="Replace an existing folder.")
-def create(name: str, desc: str, force: bool) -> None:
-    """Scaffold the task's folder in the workspace."""
-    from keiji.commands.create import create as run
-
-    run(_session().folders, name, desc, force)
-
-
-@task.command()
-@click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="Build every task of the workspace.")
-@click.option("--restart", is_flag=True, help="End the run in progress and arm the timer anew.")
-def build(name: str | None, everything: bool, restart: bool) -> None:
-    """Make the executable, save the record, install the units and arm the timer."""
-    from keiji.commands.build import build as run
-
-    if (name is None) == (not everything):
-        raise click.UsageError("name one task, or --all")
-    sys.exit(run(_session(), name, restart))
-
-
-@task.command()
-@click.argument("name", required=False)
-@_as_json
-def get(name: str | None, as_json: bool) -> None:
-    """Print the record of a task, or of all."""
-    from keiji.commands.looking import get as run
-
-    run(_session(), name, as_json)
-
-
-@task.command("list")
-@_as_json
-def list_(as_json: bool) -> None:
-    """Print a line for each task."""
-    from keiji.commands.looking import list_tasks
-
-    list_tasks(_session(), as_json)
-
-
-@task.command()
-@_name
-@click.option("-n", default=20, show_default=True, type=click.IntRange(1), help="How many runs.")
-@_as_json
-def history(name: str, n: int, as_json: bool) -> None:
-    """Print the last runs of a task."""
-    from keiji.commands.looking import history as run
-
-    run(_session(), name, n, as_json)
-
-
-@task.command("next")
-@_name
-@click.option("-n", default=5, show_default=True, type=click.IntRange(1, 10000), help="How many times.")
-@_as_json
-def next_(name: str, n: int, as_json: bool) -> None:
-    """Print the next times of a task, with their zone."""
-    from keiji.commands.looking import next_times
-
-    next_times(_session(), name, n, as_json)
-
-
-@task.command()
-@_name
-@click.option("-n", default=100, show_default=True, type=click.IntRange(0), help="How many lines.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
-@click.option("--run", metavar="ID", help="Only this run.")
-@_editors
-def logs(name: str, n: int, follow: bool, run: str | None, editor: str | None) -> None:
-    """Print the last lines of a task's log."""
-    from keiji.commands.logs import task_logs
-
-    task_logs(_session(), name, n, follow, run, editor)
-
-
-@task.command()
-@_name
-def run(name: str) -> None:
-    """Run the task once now; print what it prints, exit with its status."""
-    from keiji.commands.run import run_now
-
-    sys.exit(run_now(_session(), name))
-
-
-def _directive(verb: str, text: str) -> None:
-    """A command that sends one directive."""
-
-    def command(name: str) -> None:
-        from keiji.commands.directive import send
-        from keiji.directives import Verb
-
-        send(_session(), Verb(verb), name)
-
-    command.__doc__ = text
-    task.command(verb)(_name(command))
-
-
-_directive("stop", "End the run in progress; the schedule goes on.")
-_directive("restart", "End the run in progress and arm the timer anew.")
-_directive("disable", "Run it no more until it is enabled, also after a reboot.")
-_directive("enable", "Let a disabled task run again.")
-_directive("resolve", "Let a task run again that is held after a failure.")
-_directive("delete", "Remove all of it but its source in the workspace.")
-
-
-@system.command()
-@_parts
-def start(part: str | None) -> None:
-    """Arm every task, now and at each boot."""
-    from keiji.commands import system as commands
-
-    commands.start(_session(), part)
-
-
-@system.command()
-@_parts
-def stop(part: str | None) -> None:
-    """Stop the timers; runs in progress finish."""
-    from keiji.commands import system as commands
-
-    commands.stop(_session(), part)
-
-
-@system.command()
-@_parts
-def restart(part: str | None) -> None:
-    """Stop, then start."""
-    from keiji.commands import system as commands
-
-    commands.restart(_session(), part)
-
-
-@system.command()
-@_parts
-def status(part: str | None) -> None:
-    """Print which services are online."""
-    from keiji.commands import system as commands
-
-    commands.status(_session(), part)
-
-
-@system.command("logs")
-@_parts
-@click.option("-n", default=100, show_default=True, type=click.IntRange(0), help="How many lines.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
-@_editors
-def system_logs_(part: str | None, n: int, follow: bool, editor: str | None) -> None:
-    """Print the log of the bus or of the scheduler."""
-    from keiji.commands.logs import system_logs
-
-    if part is None:
-        raise click.UsageError("whose log? Name --bus or --scheduler")
-    system_logs(_session(), part, n, follow, editor)
-
-
-@system.command()
-@click.option("--cc", is_flag=True, help="Make the workspace's environment anew.")
-def update(cc: bool) -> None:
-    """After an upgrade of keiji: migrate the database, render every unit anew."""
-    from keiji.commands.update import update as run
-
-    sys.exit(run(_session(), cc))
-
-
-@system.command()
-@click.option("--keep-workspace", is_flag=True, help="Leave the folder that you wrote.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def uninstall(keep_workspace: bool, yes: bool) -> None:
-    """Stop all and remove every trace."""
-    from keiji.commands.uninstall import uninstall as run
-
-    run(_session(), keep_workspace, yes)
-
-
-def _session() -> Session:
-    from keiji import session
-
-    return session.load()
+    import click
+
+_INTERRUPTED = 130
+_READER_LEFT = 141  # what a shell makes of SIGPIPE
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the words say (None: those of this process), then exit with its status."""
+    try:
+        status = _status(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    sys.exit(status)
+
+
+def _status(words: list[str]) -> int:
+    """Carry out a command line and tell what went wrong with it."""
+    from keiji import output
+
+    output.prepare()
+    try:
+        status = _carried_out(words)
+        output.flush()
+        return status
+    except BrokenPipeError:
+        output.abandon()
+        return _READER_LEFT
+    except Exception as problem:
+        return _tell(problem, "--debug" in words)
+
+
+def _carried_out(words: list[str]) -> int:
+    import click
+
+    from keiji import grammar, spelling
+
+    if "_KEIJI_COMPLETE" in os.environ:  # a shell asks how a line may go on
+        grammar.cli.main(words, prog_name="keiji")
+    words = spelling.translate(words)
+    if "SUDO_UID" in os.environ:
+        _as_person(words)
+    # Not `cli.main`: it would make a status 1 of a pipe whose reader has left.
+    try:
+        with grammar.cli.make_context("keiji", list(words)) as context:
+            grammar.cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except (click.Abort, EOFError):
+        raise KeyboardInterrupt from None
+    return 0
 
 
 def _as_person(words: list[str]) -> None:
     # Under sudo the units and folders would be root's; uninstall alone acts for the person behind it.
     from keiji import sudo
+    from keiji.errors import KeijiError
 
     if not sudo.is_in_force(os.environ):
         return
@@ -260,47 +76,45 @@ def _as_person(words: list[str]) -> None:
     sudo.leave(os.environ)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The entry point: every error becomes one or two lines and an exit status here."""
-    words = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in words
-    try:
-        words = spelling.translate(words)
-        if "SUDO_UID" in os.environ:
-            _as_person(words)
-        cli.main(words, prog_name="keiji", standalone_mode=False)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as problem:
+def _tell(problem: Exception, debug: bool) -> int:
+    """Print an error in one or two lines; its exit status. With `debug` raise it."""
+    import click
+
+    from keiji import output
+    from keiji.errors import KeijiError
+
+    if isinstance(problem, click.ClickException):
+        return _tell_usage(problem)
+    if debug:
+        raise problem
+    status = 1
+    if isinstance(problem, KeijiError):
+        message, status = problem.message, problem.exit_status
+    elif isinstance(problem, OSError):
+        message = f"{problem.filename or 'the system'}: {problem.strerror or problem}"
+    else:
+        message = f"unexpected {type(problem).__name__}: {problem} (see it all with keiji --debug)"
+    output.abandon()
+    output.error(message)
+    return status
+
+
+def _tell_usage(problem: click.ClickException) -> int:
+    import re
+
+    import click
+
+    from keiji import output
+
+    if isinstance(problem, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         problem.show()
-        sys.exit(problem.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe has left, as `head` does; without this Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeijiError as problem:
-        if debug:
-            raise
-        from keiji import output
-
-        output.error(problem.message)
-        sys.exit(problem.exit_status)
-    except OSError as problem:
-        if debug:
-            raise
-        from keiji import output
-
-        output.error(f"{problem.filename or 'the system'}: {problem.strerror or problem}")
-        sys.exit(1)
-    except Exception as problem:
-        if debug:
-            raise
-        from keiji import output
-
-        output.error(f"unexpected {type(problem).__name__}: {problem} (see it all with keiji --debug)")
-        sys.exit(1)
+        return problem.exit_code
+    text = " ".join(problem.format_message().split()).rstrip(".")
+    text = re.sub(r"'(-[\w-]+|[A-Z]+)'", r"\1", text[:1].lower() + text[1:])
+    context = getattr(problem, "ctx", None)
+    group, _, path = (context.command_path if context else "keiji").partition(" ")
+    output.error(f"{path}: {text}; see {group} {path} --help" if path else f"{text}; see {group} --help")
+    return problem.exit_code
 
 
 if __name__ == "__main__":

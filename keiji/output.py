@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
 
@@ -17,13 +18,52 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """A line beside the answer."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    _beside(f"note: {text}")
 
 
 def error(text: str) -> None:
     """What went wrong, in red on a terminal."""
     prefix = "\x1b[31mkeiji:\x1b[0m" if has_colour(sys.stderr) else "keiji:"
-    print(f"{prefix} {text}", file=sys.stderr, flush=True)
+    _beside(f"{prefix} {text}")
+
+
+class _Stdout(FileIO):
+    """Says which file it is that can't be written."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+
+def prepare() -> None:
+    """Have text that a stream's encoding lacks written with backslashes, and errors of stdout name it."""
+    for stream in _streams():
+        stream.reconfigure(errors="backslashreplace")
+        if stream is sys.__stdout__:
+            sys.stdout = TextIOWrapper(
+                BufferedWriter(_Stdout(stream.fileno(), "w", closefd=False)),
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering,
+            )
+
+
+def flush() -> None:
+    """Write out what is buffered; raises `OSError` where that can't be."""
+    for stream in _streams():
+        stream.flush()
+
+
+def abandon() -> None:
+    """Drop what can't be written, which Python would complain of at exit."""
+    for stream in _streams():
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -70,6 +110,18 @@ def stretch(length: timedelta) -> str:
 def one_line(text: str) -> str:
     """`text` on one line, its line breaks written as ``\\n``."""
     return _visible(text.strip().replace("\\", "\\\\").replace("\n", "\\n"))
+
+
+def _streams() -> list[TextIOWrapper]:
+    """stdout and stderr, unless they were closed (None) or replaced by something simpler."""
+    return [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+
+
+def _beside(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        pass  # there is nowhere left to say it
 
 
 def _visible(text: str) -> str:

@@ -62,13 +62,13 @@ def _read(group: str, rest: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or name not in known:
-            raise UsageError(f"keiji {group}: {word!r} does not go with the flags before it; see --help")
+            raise UsageError(f"{group}: {word!r} does not go with the flags before it; see --help")
         if group == "task" and name in _VALUED:
             flags[name] = value if equals else next(words, "")
             if not flags[name] and name == "name":
-                raise UsageError("keiji task: --name needs a task's name")
+                raise UsageError("task: --name needs a task's name")
         elif equals:
-            raise UsageError(f"keiji {group}: --{name} takes no value")
+            raise UsageError(f"{group}: --{name} takes no value")
         else:
             flags[name] = ""
     return flags
@@ -100,7 +100,7 @@ def _check_together(group: str, verb: str, others: Sequence[str]) -> None:
 def _options(group: str, verb: str, flags: dict[str, str]) -> list[str]:
     words = []
     if group == "task" and verb not in _OPTIONAL_NAME and "name" not in flags:
-        raise UsageError(f"keiji task --{verb}: --name=NAME is missing")
+        raise UsageError(f"task --{verb}: --name=NAME is missing")
     for flag, value in flags.items():
         if flag == "desc":
             words.append(f"--desc={value}")

@@ -85,6 +85,20 @@ def test_follow_prints_lines_as_they_come_until_interrupted(keiji):
     assert follower.returncode == 130
 
 
+def test_following_a_quiet_task_ends_when_its_reader_leaves(keiji):
+    set_up(keiji)
+    keiji("task", "run", "t")
+    command = [sys.executable, "-m", "keiji", "task", "logs", "t", "--follow"]
+    with subprocess.Popen(
+        command, env=keiji.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as follower:
+        follower.stdout.readline()
+        follower.stdout.close()
+        complaint = follower.stderr.read()
+
+    assert (follower.returncode, complaint) == (141, b"")
+
+
 def test_an_editor_opens_an_export_of_the_log(keiji, tmp_path):
     set_up(keiji)
     keiji("task", "run", "t")
