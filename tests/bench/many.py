@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cache
 
-from place import KEIJI, UNITS, Place, bare, place, remove_plain, run, systemctl, write_plain
+from place import KEIJI, UNITS, Place, bare, place, remove_plain, run, settle, systemctl, write_plain
 from row import Row, compared
 
 from keiji.schedule import phase_of
@@ -39,7 +39,7 @@ class Seen:
 def start() -> Row:
     """`system start` beside what systemd needs for as many timers of anybody's."""
     seen = observed()
-    plain = "daemon-reload and start of a target with as many plain timers"
+    plain = "reload and start of as many plain timers"
     return compared(f"system start, {TASKS} tasks", seen.start, plain, seen.plain_start, goal=1.25)
 
 
@@ -77,7 +77,7 @@ def observed() -> Seen:
 def _round(ours: Place, seen: Seen) -> None:
     run(KEIJI, "system", "start")
     ours.write_task(SLUGS[0])
-    run(KEIJI, "task", "build", SLUGS[0])
+    run(KEIJI, "task", "build", SLUGS[0])  # makes the environment, too
     seen.one_at_one += _one_more(ours)
     run(KEIJI, "task", "delete", SLUGS[0])
     for slug in SLUGS[1:]:
@@ -90,6 +90,7 @@ def _round(ours: Place, seen: Seen) -> None:
     for _ in range(TURNS):
         run(KEIJI, "system", "stop")
         seen.plain_start.append(_start_plain())
+        settle()
         seen.start.append(run(KEIJI, "system", "start"))
 
 
@@ -113,6 +114,7 @@ def _start_plain() -> float:
         (calendar,) = expressions.of_period(DAY, phase_of(DAY, slug))
         write_plain(name, ["/bin/true"], calendar)
         (wants / f"{name}.timer").symlink_to(f"../{name}.timer")
+    settle()
     try:
         took = systemctl("daemon-reload") + systemctl("start", TARGET)
         systemctl("stop", "bench-*.timer", TARGET)

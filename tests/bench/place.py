@@ -55,8 +55,10 @@ def place() -> Iterator[Place]:
         run(KEIJI, "init")
         try:
             yield Place(Path(root, "keiji"))
-        finally:
-            run(KEIJI, "system", "uninstall", "--yes")
+        except BaseException:
+            subprocess.run([KEIJI, "system", "uninstall", "--yes"], capture_output=True, check=False)
+            raise
+        run(KEIJI, "system", "uninstall", "--yes")
 
 
 def run(*command: str) -> float:
@@ -90,6 +92,12 @@ def ask(*words: str) -> str:
     return subprocess.run(
         ["systemctl", "--user", *words], capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def settle() -> None:
+    """Lets the manager finish what it does after a stop, which the next measurement must not pay for."""
+    systemctl("list-units", "nothing-*")
+    time.sleep(0.5)
 
 
 def cgroup() -> Path:

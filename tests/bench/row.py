@@ -32,11 +32,13 @@ class Row:
 def compared(
     what: str, ours: Sequence[float], against: str, floor: Sequence[float], goal: float, parts: int = 1
 ) -> Row:
-    """The ratio of two rows of seconds, taken in turns; `parts`: how many things each of them did."""
+    """The ratio of two rows of seconds, taken in turns; `parts`: how many things each of them did.
+
+    It is the median of the turns' own ratios: what makes the machine slow for a while slows both of a turn.
+    """
     pairs = [mine / other for mine, other in zip(ours, floor, strict=True)]
-    ratio = median(ours) / median(floor)
-    shown = [f"{median(seconds) * 1000 / parts:.3g} ms" for seconds in (ours, floor)]
-    return Row(what, shown[0], against, shown[1], ratio, _quartiles(pairs), goal)
+    shown = [_milliseconds(median(seconds) / parts) for seconds in (ours, floor)]
+    return Row(what, shown[0], against, shown[1], median(pairs), _quartiles(pairs), goal)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -47,6 +49,10 @@ def table(rows: Sequence[Row]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.{0 if seconds >= 1 else 1}f} ms"
 
 
 def _quartiles(ratios: Sequence[float]) -> str:
