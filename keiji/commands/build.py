@@ -169,10 +169,10 @@ def _undo(session: Session, store: Store, changes: list[Change]) -> None:
                 files.write(path, text, mode=0o644)
         building.swap_back(session.folders, change.built)
     new = [change.slug for change in changes if change.is_new]
+    for slug in new:
+        session.host.set_enabled(slug, False)
     with suppress(KeijiError):
         session.host.disarm(new)
-        for slug in new:
-            session.host.set_enabled(slug, False)
         # Those that had a timer before get it back; a mark that stays has the next build try again.
         arming.bring_up(session, [change.slug for change in changes])
     for slug in new:

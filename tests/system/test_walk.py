@@ -90,6 +90,8 @@ def test_the_record_has_the_documented_fields_in_their_order(keiji):
 def test_the_original_spelling_does_the_same(keiji):
     keiji("init")
     keiji("task", "--create", "--name=Ping Google", "--desc=pings google")
+    schedule = keiji.workspace / "tasks" / "ping-google" / "schedule.py"
+    schedule.write_text(schedule.read_text().replace("every(10).seconds()", "every(1).hours()"))
     keiji("task", "--build", "--name=Ping Google")
     keiji("system", "--start")
 
