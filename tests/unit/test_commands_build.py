@@ -19,6 +19,11 @@ class Timerless(MemoryHost):
     """A host whose manager doesn't answer when it is asked for timers that often."""
 
     silent_after = -1
+    loaded = ""  # what the manager has read
+
+    def reload(self) -> None:
+        super().reload()
+        self.loaded = self.unit_files("ping")[0].read_text()
 
     def timers(self, slugs: list[str]) -> dict[str, Timer]:  # type: ignore[override]
         if self.silent_after == 0:
@@ -342,10 +347,31 @@ def test_a_manager_that_stops_answering_leaves_the_build_before(built: Place, an
         # Asked for the words at the very end, it no longer undoes what is done.
         if answered < 3:
             assert built.state() == before
+            assert host.loaded in ("", built.units()["ping"])
 
     built.build()
     assert built.host.armed == {"ping"}
     assert "interval:1" in built.units()["ping"]
+
+
+@pytest.mark.parametrize("method", ["disarm", "reload", "arm"])
+def test_what_a_manager_that_is_gone_for_good_cannot_put_back_is_marked_for_the_next_build(
+    built: Place, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {**built.state(), "armed": None}
+    change(built)
+
+    def gone(*asked: object) -> None:
+        raise broken()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(built.host, method, gone)
+        fails(built)
+
+    assert {**built.state(), "armed": None} == before
+    assert built.is_marked()
+    assert built.build() == 0
+    assert (built.host.armed, built.is_marked()) == ({"ping"}, False)
 
 
 def test_a_locked_database_leaves_the_build_before_and_the_next_succeeds(built: Place) -> None:
