@@ -87,6 +87,7 @@ def swap_back(folders: Folders, built: Built) -> None:
     folder = folders.builds(built.slug) / built.hash
     if built.fresh and folder.exists():
         executables.remove(folder)
+    executables.forget_if_empty(folders.builds(built.slug))
 
 
 @dataclass

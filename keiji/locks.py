@@ -14,6 +14,7 @@ from keiji.folders import Folders
 
 PATIENCE = 60.0  # seconds; longer than the slowest stop
 _PAUSE = 0.02
+_MANY = 65536
 
 
 @contextmanager
@@ -35,8 +36,9 @@ def task_lock(folders: Folders, slug: str, patience: float = PATIENCE) -> Iterat
 def allow_many() -> None:
     """Let this process hold a lock for each of some thousand tasks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (65536 if hard < 0 else min(65536, hard), hard))
+    wanted = _MANY if hard < 0 else min(_MANY, hard)
+    if 0 <= soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _acquire(descriptor: int, slug: str, patience: float) -> None:

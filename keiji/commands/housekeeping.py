@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from keiji import ledger, output, running, session, verdict
 from keiji.commands import arming
 from keiji.commands.delivering import deliver, settle_dead
-from keiji.errors import KeijiError
+from keiji.errors import HostFailed, KeijiError
 from keiji.locks import task_lock
 from keiji.session import Session
 
@@ -49,14 +49,19 @@ def mend_arming(current: Session) -> list[str]:
         for slug, timer in timers.items()
         if current.folders.stale(slug).exists() or (arming.is_due(current, slug) and not timer.is_active)
     ]
-    for slug in idle:
-        try:
-            with task_lock(current.folders, slug, patience=1.0):
-                arming.bring_up(current, [slug])
-            current.host.log(slug, "ERROR", "its timer did not wait though it should; seen to")
-        except KeijiError as problem:
-            output.error(f"{slug}: {problem.message}")
-    return idle
+    return [slug for slug in idle if _mend(current, slug)]
+
+
+def _mend(current: Session, slug: str) -> bool:
+    try:
+        with task_lock(current.folders, slug, patience=1.0):
+            if arming.bring_up(current, [slug]):
+                raise HostFailed("its timer does not come to wait for a time")
+    except KeijiError as problem:
+        output.error(f"{slug}: {problem.message}")
+        return False
+    current.host.log(slug, "ERROR", "its timer did not wait though it should; it does now")
+    return True
 
 
 def _is_recorded(store: Store, slug: str, run: str) -> bool:

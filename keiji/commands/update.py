@@ -26,14 +26,16 @@ def update(session: Session, cc: bool) -> int:
     own = session.host.install_system()
     allow_many()
     changed, problems = 0, []
+    locked: list[str] = []
     with ExitStack() as locks:
         for task in tasks:
             try:
                 locks.enter_context(task_lock(session.folders, task.slug))
+                locked.append(task.slug)
                 changed += _render(session, task)
             except KeijiError as problem:
                 problems.append(problem.message)
-        idle = arming.bring_up(session, [task.slug for task in tasks])
+        idle = arming.bring_up(session, locked)
     problems += [f"the timer of {slug!r} did not come to wait for a time" for slug in idle]
     output.say(f"updated: {len(own)} of keiji's own units, {changed} of {len(tasks)} tasks' units changed")
     for message in problems:

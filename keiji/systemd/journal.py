@@ -125,15 +125,21 @@ def _command() -> list[str]:
 
 
 def _line(entry: dict[str, Any]) -> LogLine:
-    message = entry.get("MESSAGE") or ""
-    if isinstance(message, list):  # not UTF-8, or with control characters: journalctl gives the bytes
-        message = bytes(message).decode(errors="replace")
+    message = _text(entry.get("MESSAGE"))
+    urgency = _text(entry.get("PRIORITY"))
     micros = int(entry.get("_SOURCE_REALTIME_TIMESTAMP") or entry["__REALTIME_TIMESTAMP"])
     at = datetime.fromtimestamp(micros / 1e6, timezone.utc)
-    level = "ERROR" if int(entry.get("PRIORITY") or 6) <= _ERROR else "INFO"
+    level = "ERROR" if urgency.isdigit() and int(urgency) <= _ERROR else "INFO"
     # keiji's own lines about a task are of no run, whatever invocation the command itself was part of
     run = OWN if "KEIJI_TASK" in entry else entry.get("_SYSTEMD_INVOCATION_ID", "")
     return LogLine(at, level, message, entry.get("__CURSOR", ""), run)
+
+
+def _text(value: Any) -> str:
+    """A field's value: text, the bytes of what is not plain UTF-8, or several of these."""
+    if isinstance(value, list) and value and not isinstance(value[0], int):
+        value = value[0]
+    return bytes(value).decode(errors="replace") if isinstance(value, list) else value or ""
 
 
 def _field(name: str, value: str) -> bytes:

@@ -273,7 +273,6 @@ def test_a_failed_build_leaves_the_one_before_armed_and_the_next_succeeds(built:
     assert "interval:1" in built.units()["ping"]
 
 
-@pytest.mark.xfail(reason="swap_back leaves the folder, by which the ledger tells a task from a deleted one")
 def test_a_failed_first_build_leaves_no_empty_folder(place: Place) -> None:
     place.write()
     place.host.faults["arm"] = broken()

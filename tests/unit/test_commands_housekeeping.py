@@ -123,7 +123,6 @@ def test_a_manager_that_fails_one_is_asked_for_the_others(
     assert "keiji: a: the manager does not answer" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(reason="what failed is counted, and a timer that would not wait is called seen to")
 def test_only_timers_that_wait_again_are_told_of(place: Place) -> None:
     place.add()
     place.host.armed.clear()

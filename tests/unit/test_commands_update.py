@@ -214,7 +214,6 @@ def test_a_task_that_another_command_is_changing_is_named(
     assert "being changed" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(reason="every installed task is brought up, also one whose lock another holds")
 def test_a_task_that_another_command_is_changing_is_left_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

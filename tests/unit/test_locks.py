@@ -102,11 +102,7 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
         ((256, 1024), (1024, 1024)),
         ((1024, 1024), (1024, 1024)),
         ((256, 100_000), (65536, 100_000)),
-        pytest.param(
-            (70_000, 100_000),
-            (70_000, 100_000),
-            marks=pytest.mark.xfail(reason="a limit above 65536 is lowered"),
-        ),
+        ((70_000, 100_000), (70_000, 100_000)),
     ],
 )
 def test_as_many_locks_as_the_machine_allows_can_be_held(
