@@ -15,7 +15,8 @@ _OWN = (
     names.HOUSEKEEPING,
     names.STARTUP,
     "io.keiji.housekeeping.service",
-    "io.keiji.failed@.service",
+    "io.keiji.failed.service",
+    "io.keiji.failed-after.service",
 )
 
 

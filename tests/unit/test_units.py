@@ -57,7 +57,7 @@ SCHEDULES = {
 OWN_KEYS = {
     "Unit": {
         *("Description", "PartOf", "StartLimitIntervalSec", "DefaultDependencies", "Conflicts", "Before"),
-        "ConditionDirectoryNotEmpty",
+        *("ConditionDirectoryNotEmpty", "OnSuccess", "OnFailure", "After"),
     },
     "Service": {"Type", "Environment", "WorkingDirectory", "ExecStart"},
     "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent", "AccuracySec"},
