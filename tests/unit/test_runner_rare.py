@@ -22,7 +22,7 @@ WAITS = """\
     def function():
         try:
             print("ready")
-            time.sleep(60)
+            while True: time.sleep(0.01)
         finally:
             print("unwound")
 """
@@ -293,7 +293,7 @@ def test_a_function_may_take_sigterm_itself(tmp_path: Path, intent: str, manager
         def function():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
             print("ready")
-            time.sleep(60)
+            while True: time.sleep(0.01)
         """,
     )
     build.write("stopping/demo", intent)
@@ -313,7 +313,7 @@ def test_however_the_function_leaves_then_it_was_stopped(tmp_path: Path, then: s
         def function():
             try:
                 print("ready")
-                time.sleep(60)
+                while True: time.sleep(0.01)
             except BaseException:
                 {then}
         """,
@@ -332,7 +332,7 @@ def test_a_second_signal_does_not_disturb_the_unwinding(tmp_path: Path) -> None:
         def function():
             try:
                 print("ready")
-                time.sleep(60)
+                while True: time.sleep(0.01)
             finally:
                 os.kill(os.getpid(), signal.SIGTERM)
                 print("unwound")
@@ -352,11 +352,11 @@ def test_a_stop_that_comes_where_nothing_can_be_raised_is_not_lost(tmp_path: Pat
         class Thing:
             def __del__(self):
                 print("ready")
-                time.sleep(60)
+                while True: time.sleep(0.01)
         def function():
             try:
                 Thing()
-                time.sleep(60)
+                while True: time.sleep(0.01)
             finally:
                 print("unwound")
         """,
@@ -470,7 +470,7 @@ def test_a_process_that_the_function_forked_dies_of_sigterm(tmp_path: Path) -> N
         def function():
             child = os.fork()
             if child == 0:
-                time.sleep(60)
+                while True: time.sleep(0.01)
             os.kill(child, signal.SIGTERM)
             print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         """,

@@ -30,10 +30,13 @@ STUBBORN = """\
         while True:
             try:
                 print("ready")
-                time.sleep(60)
+                while True: time.sleep(0.01)
             except BaseException:
                 pass
 """
+
+# In short sleeps: a signal that comes just before a long one begins is seen only when that ends.
+WAITS = "import time\ndef function():\n    print('ready')\n    while True: time.sleep(0.01)\n"
 
 
 def failing(home: Path, failures: int, how: str = "raise ValueError(number)", **others: object) -> Build:
@@ -158,7 +161,7 @@ def test_a_try_is_stopped_by_a_stop(tmp_path: Path) -> None:
         def function():
             try:
                 print("ready")
-                time.sleep(60)
+                while True: time.sleep(0.01)
             finally:
                 print("unwound")
         """
@@ -192,7 +195,7 @@ def test_a_stop_between_tries_is_a_stop(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_the_tries(tmp_path: Path) -> None:
-    build = Build(tmp_path, "import time\ndef function():\n    print('ready')\n    time.sleep(60)\n", TRIES=3)
+    build = Build(tmp_path, WAITS, TRIES=3)
 
     ended = build.signalled(signal.SIGINT)
 
@@ -336,7 +339,7 @@ def test_in_the_foreground_the_status_is_the_functions(
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_in_the_foreground_a_signal_ends_it(tmp_path: Path, number: int, status: int) -> None:
-    process = foreground(tmp_path, "import time\ndef function():\n    print('ready')\n    time.sleep(60)\n")
+    process = foreground(tmp_path, WAITS)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
