@@ -136,6 +136,7 @@ class Dispatcher:
         if not latch.exists():
             return Reply(f"{slug}: it was not held; nothing changed")
         text = latch.read_text(encoding="utf-8")
+        self.host.forget_failure(slug)  # else the next failure of any task has this one judged again
         latch.unlink()
         try:
             armed = self._arm_where_due(slug)
