@@ -21,7 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = _status(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        status = _INTERRUPTED
+        sys.exit(_INTERRUPTED)
+    if arguments is None:
+        # All is written and closed. Python would take its modules apart one by one before it ends, and
+        # that lasts as long as its start.
+        os._exit(status)
     sys.exit(status)
 
 
