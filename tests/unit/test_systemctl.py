@@ -56,3 +56,57 @@ def test_without_a_runtime_folder_nothing_is_made_up(runtime):
     runtime.rmdir()
 
     assert "XDG_RUNTIME_DIR" not in systemctl._environment()
+
+
+@pytest.fixture
+def prints(tmp_path, monkeypatch):
+    """`prints(text)` makes a systemctl that prints it; returns the file that gets its arguments."""
+
+    def make(text):
+        (tmp_path / "text").write_text(text)
+        script = tmp_path / "systemctl"
+        script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/text\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        return tmp_path / "asked"
+
+    return make
+
+
+def test_states_are_those_of_the_units_that_are_loaded(prints):
+    prints("keiji-a.timer loaded active waiting keiji: a\nkeiji-c.timer loaded active elapsed keiji: c\n")
+
+    found = systemctl.states(["keiji-a.timer", "keiji-b.timer"], "keiji-*.timer")
+
+    assert found == {"keiji-a.timer": ("active", "waiting")}
+
+
+@pytest.mark.parametrize("nothing", ["-", "n/a"])  # what older versions print
+def test_elapses_are_the_next_times_of_the_timers_that_are_loaded(prints, nothing):
+    last = "Mon 2026-11-23 13:39:45 UTC 345ms ago"
+    prints(
+        f"Tue 2026-11-24 00:00:00 UTC 10h left {last} keiji-a.timer keiji-a.service\n"
+        f"Mon 2026-11-23 13:41:20 UTC 1min 34s left {nothing} {nothing} keiji-b.timer keiji-b.service\n"
+        f"{nothing} {nothing} {last} keiji-c.timer keiji-c.service\n"
+    )
+
+    found = systemctl.elapses(["keiji-a.timer", "keiji-c.timer", "keiji-d.timer"], "keiji-*.timer")
+
+    midnight = datetime(2026, 11, 24, tzinfo=timezone.utc)
+    assert found == {"keiji-a.timer": midnight, "keiji-c.timer": None}
+
+
+def test_few_units_are_asked_for_by_patterns_so_that_none_is_loaded_by_its_name(prints):
+    asked = prints("")
+
+    systemctl.states(["keiji-a.timer", "keiji-b.timer"], "keiji-*.timer")
+
+    assert asked.read_text().split()[-2:] == ["keiji-a.time[r]", "keiji-b.time[r]"]
+
+
+def test_many_units_are_asked_for_by_one_pattern(prints):
+    asked = prints("")
+
+    systemctl.states([f"keiji-{n}.timer" for n in range(100)], "keiji-*.timer")
+
+    assert asked.read_text().split()[-1] == "keiji-*.timer"
