@@ -374,8 +374,15 @@ def _wait_for(path: Path) -> str:
 
 
 def _wait_until_gone(pid: str) -> None:
-    while Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+    while _is_there(pid):
         time.sleep(0.01)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _hanging(reached: Path) -> str:
