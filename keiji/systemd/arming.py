@@ -21,14 +21,14 @@ def forgive_missed(
     their own note of what was last due. `boot`: which boot of the machine this is. `rested`: since when
     (epoch seconds) a timer has only rested to be changed; what was due since then is not forgiven.
     """
-    stamps = names.stamp_folder()
+    stamps, units = names.stamp_folder(), names.unit_folder()
     stamped = listed(stamps)
     for slug in slugs:
         timer = names.timer(slug)
         since = (rested or {}).get(slug, time.time())
         if f"stamp-{timer}" in stamped:
             os.utime(stamps / f"stamp-{timer}", (since, since))
-        kind = guard(timer)
+        kind = guard(units, timer)
         if kind:
             note = folders.last(slug)
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,11 +41,11 @@ def not_waiting(slugs: Sequence[str]) -> list[str]:
     An active timer without a next time is "elapsed", as one for each boot is once it has fired.
     """
     states = systemctl.states([names.timer(slug) for slug in slugs], names.EVERY_TIMER)
-    idle = []
+    idle, units = [], names.unit_folder()
     for slug in slugs:
         active, sub = states.get(names.timer(slug), ("", ""))
         waits = active == "active" and sub in ("waiting", "running")
-        if not waits and (active != "active" or guard(names.timer(slug)) != "boot"):
+        if not waits and (active != "active" or guard(units, names.timer(slug)) != "boot"):
             idle.append(slug)
     return idle
 
@@ -58,10 +58,10 @@ def listed(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def guard(timer: str) -> str:
+def guard(units: Path, timer: str) -> str:
     """What the runner checks by its own note, from the timer's file: ``boot``, ``period`` or nothing."""
     try:
-        with open(names.unit_folder() / timer, encoding="utf-8") as file:
+        with open(f"{units}/{timer}", encoding="utf-8") as file:
             return file.read().partition("\nGuard=")[2].partition("\n")[0]
     except FileNotFoundError:
         return ""

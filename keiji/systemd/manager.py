@@ -123,7 +123,7 @@ class SystemdHost:
         return [first.astimezone(after.tzinfo) + k * timedelta(seconds=plan.every) for k in range(n)]
 
     def is_polled(self, slug: str) -> bool:
-        return arming.guard(names.timer(slug)) == "period"
+        return arming.guard(names.unit_folder(), names.timer(slug)) == "period"
 
     def forget_failure(self, slug: str) -> None:
         systemctl.call("reset-failed", "--", names.service(slug), names.timer(slug), check=False)
