@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,14 +10,14 @@ import sys
 import sysconfig
 import time
 import venv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from keiji import executables, files, installer, kit
 from keiji.errors import EnvironmentFailed
 from keiji.folders import Folders
+from keiji.locks import folder_lock
 from keiji.project import read_dependencies
 
 Progress = Callable[[str], None]
@@ -56,7 +55,7 @@ def ensure(folders: Folders, progress: Progress, anew: bool = False) -> Environm
     dependencies = read_dependencies(folders.project)
     digest = _digest(dependencies)
     folders.venvs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folders.venvs):
+    with folder_lock(folders.venvs):
         folder = _newest(folders, digest)
         if folder is None or anew:
             folder = _make(folders, _next_name(folders, digest), dependencies, progress)
@@ -188,14 +187,3 @@ def _remove(folder: Path) -> None:
 
 def _points_at(link: Path, target: str) -> bool:
     return link.is_symlink() and os.readlink(link) == target
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself: a second command waits for an environment that is being made."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

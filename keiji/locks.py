@@ -1,4 +1,4 @@
-"""One lock file a task, so that the dispatcher, a build and an update take turns."""
+"""Taking turns: one lock file a task for whoever changes it, and locks on whole folders."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from keiji.errors import TaskBusy
 from keiji.folders import Folders
@@ -28,6 +29,17 @@ def task_lock(folders: Folders, slug: str, patience: float = PATIENCE) -> Iterat
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(descriptor, slug, patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself; a second command waits until what is made in it is whole."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

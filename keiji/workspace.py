@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from keiji import files, scaffold
 from keiji.errors import InvalidName, InvalidTask, NoSuchTask, TaskExists, UsageError
 from keiji.folders import Folders
+from keiji.locks import folder_lock
 from keiji.task import slug_of
 
 
@@ -54,7 +53,7 @@ def create_task(
         raise UsageError("a description is one line of text, without control characters")
     folder = folders.tasks / slug
     folders.tasks.mkdir(parents=True, exist_ok=True)
-    with _alone(folders.tasks):
+    with folder_lock(folders.tasks):
         _mend(folder)
         if os.path.lexists(folder) and not force:
             raise TaskExists(f"{folder} is there already: `--force` replaces it with new files")
@@ -150,17 +149,6 @@ def is_one_line(text: str) -> bool:
     controls = any(ord(character) < 32 or ord(character) == 127 for character in text)
     surrogates = any(0xD800 <= ord(character) <= 0xDFFF for character in text)
     return not controls and not surrogates and len(f"{text}.".splitlines()) == 1
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, so that two commands don't scaffold the same task."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _fresh(folder: Path) -> Path:
