@@ -392,6 +392,7 @@ def peak_memory() -> "int | None":
     peak: int = max(
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
+    # The kernel's unit, whichever host keiji acts as; the runner can import nothing of keiji to ask.
     return peak if sys.platform == "darwin" else peak * 1024
 
 
