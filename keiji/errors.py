@@ -88,6 +88,10 @@ class HostFailed(KeijiError):
     """The operating system's manager refused or did not answer."""
 
 
+class BusUnavailable(KeijiError):
+    """The bus service cannot be reached."""
+
+
 class StoreUnavailable(KeijiError):
     """The database cannot be reached."""
 
