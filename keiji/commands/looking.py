@@ -130,28 +130,41 @@ def find(session: Session, store: Store, name: str) -> Task:
     raise NoSuchTask(f"there is no task {name!r}; `keiji task list` shows all")
 
 
+# The record's fields as people and D-Bus clients read them, and as JSON has them.
+FIELDS = {
+    "ID": "id",
+    "TaskId": "task_id",
+    "Name": "name",
+    "Description": "description",
+    "Schedule": "schedule",
+    "LastExecutionTime": "last_execution_time",
+    "NextExecutionTime": "next_execution_time",
+    "LogPath": "log_path",
+    "Slug": "slug",
+    "Type": "type",
+    "Executable": "executable",
+    "IsRunning": "is_running",
+    "IsQueued": "is_queued",
+    "IsError": "is_error",
+    "IsDisabled": "is_disabled",
+    "ErrorTxt": "error_txt",
+}
+
+
 def record(session: Session, task: Task, state: TaskState) -> str:
     """The record as `task get` prints it, one field a line."""
     fields = as_dict(session, task, state)
-    shown = [
-        ("ID", fields["id"]),
-        ("TaskId", fields["task_id"]),
-        ("Name", fields["name"]),
-        ("Description", output.one_line(fields["description"])),
-        ("Schedule", fields["schedule"]),
-        ("LastExecutionTime", fields["last_execution_time"] or "N/A"),
-        ("NextExecutionTime", fields["next_execution_time"] or "N/A"),
-        ("LogPath", fields["log_path"]),
-        ("Slug", fields["slug"]),
-        ("Type", fields["type"]),
-        ("Executable", fields["executable"]),
-        ("IsRunning", _word(fields["is_running"])),
-        ("IsQueued", _word(fields["is_queued"])),
-        ("IsError", _word(fields["is_error"])),
-        ("IsDisabled", _word(fields["is_disabled"])),
-        ("ErrorTxt", output.one_line(fields["error_txt"])),
+    lines = (f"{name}: {_shown(fields[key])}".rstrip() for name, key in FIELDS.items())
+    return "\n".join(["TaskModel:", *lines])
+
+
+def records(session: Session, store: Store, name: str | None) -> list[dict[str, Any]]:
+    """`as_dict` of one task or of all, each with its `state` in a word."""
+    tasks = store.tasks() if name is None else [find(session, store, name)]
+    return [
+        {**as_dict(session, task, state), "state": str(states.word(state))}
+        for task, state in _observe(session, store, tasks)
     ]
-    return "\n".join(["TaskModel:", *(f"{name}: {value}".rstrip() for name, value in shown)])
 
 
 def as_dict(session: Session, task: Task, state: TaskState) -> dict[str, Any]:
@@ -274,5 +287,7 @@ def _zone_name(time: datetime) -> str:
     return getattr(time.tzinfo, "key", None) or str(time.tzinfo)
 
 
-def _word(value: bool) -> str:
-    return "true" if value else "false"
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "N/A" if value is None else output.one_line(str(value))

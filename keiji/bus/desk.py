@@ -1,0 +1,146 @@
+"""What the bus does, whatever it is reached by: directives in lanes, answers to questions, deliveries.
+
+A transport hands requests in with a function to answer by; it knows nothing of tasks, and this knows
+nothing of D-Bus or sockets.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from keiji import __version__, settings
+from keiji.bus.lanes import Lanes
+from keiji.commands import looking
+from keiji.commands.delivering import deliver
+from keiji.directives import Directive, Dispatcher, Reply
+from keiji.errors import KeijiError
+from keiji.folders import Folders
+from keiji.host import Host
+from keiji.run import Run
+from keiji.session import Session
+from keiji.store import Store, open_store
+from keiji.task import slug_of
+
+_DELIVERIES = "/deliveries"  # no task's lane: a slug has no slash
+_NAMELESS = "/nameless"
+
+Answer = Callable[[Any, "Exception | None"], None]
+
+
+class Desk:
+    """Takes requests from any thread and answers each once, from another thread.
+
+    `answer(value, None)` or `answer(None, problem)` is called for each; `log(event, **fields)` is told
+    what was done.
+    """
+
+    def __init__(self, folders: Folders, host: Host, log: Callable[..., None]) -> None:
+        self.folders = folders
+        self.host = host
+        self.log = log
+        self.lanes = Lanes()
+        self.dispatcher = Dispatcher(folders, host, self._open_store)
+        self._questions = itertools.count()
+
+    def direct(self, directive: Callable[[], Directive], task: str, answer: Answer) -> None:
+        """Have a directive to `task` carried out after those to the same task that came before.
+
+        `directive` is called when its turn has come.
+        """
+        lane = _lane(task)
+        self.lanes.put(lane, lambda: self._answer(lambda: self._carry_out(directive()), answer))
+        if lane != _NAMELESS:
+            self.lanes.put(lane, lambda: self.dispatcher.mend(lane))
+
+    def ask(self, question: Callable[[], Any], answer: Answer) -> None:
+        """Have a question answered, beside all others."""
+        self.lanes.put(f"/question-{next(self._questions)}", lambda: self._answer(question, answer))
+
+    # -- questions -----------------------------------------------------------------------------
+
+    def version_and_home(self) -> tuple[str, str]:
+        return __version__, str(self.folders.home)
+
+    def slugs(self) -> list[str]:
+        """The installed tasks."""
+        return self.host.installed()
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of all tasks, by name, each with its `state` in a word."""
+        return self._records(None)
+
+    def record(self, task: str) -> dict[str, Any]:
+        """The record of one task; raises `NoSuchTask`, `TaskNotBuilt`."""
+        return self._records(task)[0]
+
+    def find_run(self, run: str) -> Run | None:
+        """The recorded run of that id, whatever its task."""
+        with self._open_store() as store:
+            return store.run_of_id(run)
+
+    # -- deliveries ----------------------------------------------------------------------------
+
+    def deliver_soon(self) -> None:
+        """Have the records of ended runs brought into the database; asking often costs no more."""
+        self.lanes.put_once(_DELIVERIES, self._deliver)
+
+    def _deliver(self) -> None:
+        try:
+            session = self._session()
+            with session.store() as store:
+                deliver(session, store)
+        except Exception as problem:
+            self.log("not delivered", level="error", error=_first_line(problem))
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _carry_out(self, directive: Directive) -> Reply:
+        began = time.monotonic()
+        outcome = "done"
+        try:
+            return self.dispatcher.send(directive)
+        except Exception as problem:
+            outcome = _first_line(problem)
+            raise
+        finally:
+            took = round((time.monotonic() - began) * 1000)
+            self.log(
+                "directive", verb=str(directive.verb), task=directive.task[:64], took_ms=took, outcome=outcome
+            )
+
+    def _answer(self, work: Callable[[], Any], answer: Answer) -> None:
+        try:
+            value = work()
+        except Exception as problem:
+            if not isinstance(problem, KeijiError):
+                self.log("unexpected", level="error", error=f"{type(problem).__name__}: {problem}"[:1000])
+            answer(None, problem)
+            return
+        answer(value, None)
+
+    def _records(self, name: str | None) -> list[dict[str, Any]]:
+        session = self._session()
+        with session.store() as store:
+            deliver(session, store)
+            return looking.records(session, store, name)
+
+    def _session(self) -> Session:
+        read, _ = settings.load(self.folders)  # at each use: it may have been changed
+        return Session(self.folders, read, self.host, self.dispatcher)
+
+    def _open_store(self) -> Store:
+        return open_store(settings.load(self.folders)[0])
+
+
+def _lane(task: str) -> str:
+    try:
+        return slug_of(task)
+    except KeijiError:
+        return _NAMELESS
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).partition("\n")[0][:500]
