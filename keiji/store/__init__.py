@@ -156,6 +156,10 @@ class Store:
             raise NoSuchRun(f"several runs of task {slug!r} begin with {id_prefix!r}: give more of the id")
         return found[0] if found else None
 
+    def run_of_id(self, run: str) -> Run | None:
+        """The run of exactly that id, whatever its task, or None."""
+        return queries.run_of_id(self._ask, self.host, run)
+
     def prune(self, keep_days: int, keep_count: int) -> int:
         """Delete runs older than `keep_days` and all but each task's newest `keep_count`; how many.
 

@@ -57,6 +57,12 @@ def runs_beginning(ask: Ask, host: str, slug: str, prefix: str) -> list[Run]:
     return [run_of(row) for row in ask(query, host, slug, host, prefix, prefix + "\U0010ffff")]
 
 
+def run_of_id(ask: Ask, host: str, run: str) -> Run | None:
+    """The run of that id, whatever its task."""
+    query = f"{_RUN} JOIN task ON task.id = run.task WHERE run.host = ? AND run.id = ?"
+    return next((run_of(row) for row in ask(query, host, run)), None)
+
+
 def prunable(ask: Ask, host: str, keep_count: int, before: int) -> list[int]:
     """The ids of the tasks with more runs than `keep_count`, or older ones than `before` (microseconds)."""
     query = (

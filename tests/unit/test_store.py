@@ -256,6 +256,14 @@ def test_a_run_is_found_by_the_beginning_of_its_id(store):
         store.find_run("ping", "ab")
 
 
+def test_a_run_is_found_by_its_whole_id_whatever_its_task(store):
+    store.save_task(a_task("other"))
+    store.record_runs([a_run(1, id="abc1"), a_run(2, "other", id="abc2")])
+
+    assert store.run_of_id("abc2").task == "other"
+    assert store.run_of_id("abc") is None
+
+
 def test_no_look_goes_through_all_runs(store):
     plans = []
 
@@ -266,9 +274,10 @@ def test_no_look_goes_through_all_runs(store):
     queries.runs(ask, "h", "ping", 5)
     queries.last_runs(ask, "h")
     queries.runs_beginning(ask, "h", "ping", "abc")
+    queries.run_of_id(ask, "h", "abc")
     queries.kept(ask, 1, 5, 0)
 
-    assert len(plans) >= 8
+    assert len(plans) >= 10
     assert not [plan for plan in plans if plan.startswith(("SCAN run", "SCAN other", "USE TEMP"))]
 
 
