@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from keiji.errors import UnsupportedHere
 
 if TYPE_CHECKING:
+    from keiji.bus import Bus
     from keiji.folders import Folders
     from keiji.host import Host
 
@@ -28,3 +29,16 @@ def host(folders: Folders) -> Host:
 
         return SystemdHost(folders)
     raise UnsupportedHere("launchd is not supported yet: this version of keiji runs on Linux with systemd")
+
+
+def bus(folders: Folders, host: Host) -> Bus:
+    """How directives travel; ``KEIJI_BUS`` says by which transport. Connects to nothing yet."""
+    name = os.environ.get("KEIJI_BUS") or "dbus"
+    if name not in ("dbus", "loopback"):
+        raise UnsupportedHere(f"KEIJI_BUS={name}: dbus or loopback is allowed")
+    if name == "loopback":
+        raise UnsupportedHere("KEIJI_BUS=loopback: this version of keiji has only the session bus")
+    from keiji.bus.dbus_client import DBusClient
+    from keiji.systemd.systemctl import bus_address
+
+    return DBusClient(folders, host, bus_address)

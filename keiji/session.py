@@ -1,4 +1,4 @@
-"""The collaborators of a command: the two folders, the settings, the host, the database."""
+"""The collaborators of a command: the two folders, the settings, the host, the database, the bus."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from keiji.host import Host
 from keiji.settings import Settings
 
 if TYPE_CHECKING:
+    from keiji.bus import Bus
     from keiji.directives import Directive, Reply
     from keiji.store import Store
 
 
 @dataclass(frozen=True)
 class Session:
-    """What a command works with. The database is opened only by those that need it."""
+    """What a command works with. Database and bus are connected only by those that need them."""
 
     folders: Folders
     settings: Settings
     host: Host
+    bus: Bus
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -36,11 +38,8 @@ class Session:
             yield store
 
     def send(self, directive: Directive) -> Reply:
-        """Have a directive carried out; raises what the dispatcher raises."""
-        from keiji.directives import Dispatcher
-        from keiji.store import open_store
-
-        return Dispatcher(self.folders, self.host, lambda: open_store(self.settings)).send(directive)
+        """Have a directive carried out; raises what the dispatcher raises, and `BusUnavailable`."""
+        return self.bus.send(directive)
 
 
 def load() -> Session:
@@ -53,7 +52,7 @@ def load() -> Session:
         output.note(warning)
     host = platforms.host(folders)
     check_owner(host)
-    return Session(folders, read, host)
+    return Session(folders, read, host, platforms.bus(folders, host))
 
 
 def check_owner(host: Host) -> None:

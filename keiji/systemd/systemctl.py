@@ -18,21 +18,23 @@ _BATCH = 500  # unit names a call: a command line is limited to 128 KiB a word l
 
 def call(*words: str, check: bool = True, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run one `systemctl --user` call; raises `HostFailed` with systemd's own first line."""
-    try:
-        done = subprocess.run(
-            ["systemctl", "--user", *words],
-            capture_output=True,
-            text=True,
-            env=_environment(),
-            timeout=timeout,
-        )
-    except FileNotFoundError:
-        raise HostFailed("systemctl is not on PATH: keiji needs systemd on this machine") from None
-    except subprocess.TimeoutExpired:
-        raise HostFailed(f"systemctl --user {words[0]} did not answer within {timeout:.0f} s") from None
+    done = run("systemctl", "--user", *words, timeout=timeout)
     if check and done.returncode != 0:
         raise HostFailed(_reason(words, done.stderr))
     return done
+
+
+def run(program: str, *words: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """Run one of systemd's programs, whatever its exit status; raises `HostFailed` when that can't be."""
+    try:
+        return subprocess.run(
+            [program, *words], capture_output=True, text=True, env=environment(), timeout=timeout, check=False
+        )
+    except FileNotFoundError:
+        raise HostFailed(f"{program} is not on PATH: keiji needs systemd on this machine") from None
+    except subprocess.TimeoutExpired:
+        said = " ".join([program, *words[:2]])
+        raise HostFailed(f"{said} did not answer within {timeout:.0f} s") from None
 
 
 def each(verb: Sequence[str], names: Sequence[str], check: bool = True) -> None:
@@ -81,8 +83,15 @@ def moment(text: str) -> datetime | None:
     return datetime.fromisoformat(f"{words[1]} {words[2]}+00:00")
 
 
-def _environment() -> dict[str, str]:
-    """systemctl's words kept plain; and where the manager is, which cron and `su` don't say."""
+def bus_address() -> str:
+    """Where the session bus of the same manager is."""
+    found = environment()
+    runtime = found.get("XDG_RUNTIME_DIR", f"{_RUNTIME}/{os.getuid()}")
+    return found.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
+
+
+def environment() -> dict[str, str]:
+    """systemctl's words kept plain; and where manager and session bus are, which cron and `su` don't say."""
     found = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
     named = found.get("XDG_RUNTIME_DIR")
     if named is None and "DBUS_SESSION_BUS_ADDRESS" in found:
@@ -92,6 +101,11 @@ def _environment() -> dict[str, str]:
         found["XDG_RUNTIME_DIR"] = own
         found.pop("DBUS_SESSION_BUS_ADDRESS", None)
     return found
+
+
+def runtime_folder() -> str:
+    """Where the manager reads units that are gone after a reboot."""
+    return environment().get("XDG_RUNTIME_DIR") or f"{_RUNTIME}/{os.getuid()}"
 
 
 def _is_own(folder: str) -> bool:

@@ -15,6 +15,7 @@ from authoring import FUNCTION, SCHEDULE, new_folders, ready, write_task
 
 from keiji import files, latches
 from keiji.commands import build as command
+from keiji.directives import Dispatcher
 from keiji.run import Result, Run
 from keiji.runfile import Entry, render
 from keiji.schedule import Schedule
@@ -51,7 +52,9 @@ class Place:
         self.folders.venvs.symlink_to(environments)
         ready(self.folders)
         self.host = MemoryHost(self.folders)
-        self.session: Session = HastySession(self.folders, Settings(self.folders), self.host)
+        settings = Settings(self.folders)
+        bus = Dispatcher(self.folders, self.host, lambda: open_store(settings))  # no transport between
+        self.session: Session = HastySession(self.folders, settings, self.host, bus)
         with self.session.store() as store:
             store.migrate()
         self.host.install_system()

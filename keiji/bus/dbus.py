@@ -1,0 +1,271 @@
+"""The service on the session bus: `python -m keiji.bus.dbus [--idle SECONDS]`.
+
+Started on demand by the manager, and gone again when idle. The main loop only takes calls and tells
+signals; what takes time is done at the desk. All that is needed is imported at the start: after an
+upgrade the process must not mix old code with new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gi.repository import Gio, GLib
+from pydbus import SessionBus
+from pydbus.generic import signal as dbus_signal
+from pydbus.registration import ObjectRegistration, ObjectWrapper
+
+from keiji import __version__, locks, logs, platforms
+from keiji.bus import interface
+from keiji.bus.desk import Desk
+from keiji.commands.looking import FIELDS
+from keiji.directives import Directive, Verb
+from keiji.errors import KeijiError
+from keiji.folders import Folders
+from keiji.store import models  # noqa: F401  loaded now, see above
+
+IDLE = 30.0  # seconds; leaving sooner would run into the manager's start limits
+_GRACE = 50  # milliseconds in which calls that were on their way to the name still arrive
+_DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+_VERBS = {verb.value.capitalize(): verb for verb in Verb}
+_FIELDS = {**FIELDS, "State": "state", "Host": "host"}
+
+
+class Published:
+    """What pydbus publishes; the signals are called to be emitted."""
+
+    dbus = interface.xml()
+    Version = __version__
+    TaskChanged = dbus_signal()
+    RunFinished = dbus_signal()
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @property
+    def Tasks(self) -> list[str]:
+        return self._service.desk.slugs()
+
+
+class Calls(ObjectWrapper):  # type: ignore[misc]
+    """Hands calls on: pydbus itself answers when the method returns, one call at a time."""
+
+    def __init__(self, service: Service, published: Published, interfaces: list[Any]) -> None:
+        super().__init__(published, interfaces)
+        self.service = service
+
+    def call_method(
+        self, connection: Any, sender: str, path: str, of: str, method: str, parameters: Any, invocation: Any
+    ) -> None:
+        if of == interface.NAME:
+            self.service.call(method, sender, parameters.unpack(), invocation)
+        else:
+            super().call_method(connection, sender, path, of, method, parameters, invocation)
+
+
+class Service:
+    """One process's presence on the bus."""
+
+    def __init__(self, idle: float) -> None:
+        folders = Folders.of(os.environ)
+        self.log = logs.service_log()
+        self.desk = Desk(folders, platforms.host(folders), self.log)
+        self.idle = idle
+        self.loop = GLib.MainLoop()
+        self.bus = SessionBus()
+        self._watchers: dict[str, int] = {}  # unique name → subscription to its leaving
+        self._last = time.monotonic()
+        self._is_leaving = False
+        node = Gio.DBusNodeInfo.new_for_xml(Published.dbus)
+        self.published = Published(self)
+        wrapper = Calls(self, self.published, node.interfaces)
+        # The object is there before the name is, so that the first call finds it.
+        self._registration = ObjectRegistration(
+            self.bus, interface.PATH, node.interfaces, wrapper, own_wrapper=True
+        )
+        self._name = self.bus.request_name(interface.NAME)
+
+    def run(self) -> None:
+        """Answer until idle or told to go."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._told_to_go)
+        self._look_again_in(self.idle)
+        self.log("started", version=__version__, home=str(self.desk.folders.home))
+        self.desk.deliver_soon()
+        self.loop.run()
+        self.bus.con.flush_sync(None)
+        self.log("left")
+
+    def call(self, method: str, sender: str, arguments: tuple[Any, ...], invocation: Any) -> None:
+        """Take one call; it is answered when it is done."""
+        self._last = time.monotonic()
+        desk = self.desk
+        if method in _VERBS:
+            (task,) = arguments
+            directive = lambda: Directive(_VERBS[method], task, self._run_of(sender))  # noqa: E731
+            desk.direct(directive, task, _answer(invocation, "(ss)", lambda it: (it.message, it.run)))
+        elif method == "ListTasks":
+            desk.ask(
+                desk.records, _answer(invocation, "(aa{sv})", lambda it: ([_record(one) for one in it],))
+            )
+        elif method == "GetTask":
+            ask = lambda: desk.record(*arguments)  # noqa: E731
+            desk.ask(ask, _answer(invocation, "(a{sv})", lambda it: (_record(it),)))
+        elif method == "Ping":
+            invocation.return_value(GLib.Variant("(ss)", desk.version_and_home()))
+        else:
+            {"Subscribe": self._subscribe, "Unsubscribe": self._unsubscribe, "Shutdown": self._shut_down}[
+                method
+            ](sender)
+            invocation.return_value(None)
+
+    # -- watchers ------------------------------------------------------------------------------
+
+    def _subscribe(self, sender: str) -> None:
+        if sender in self._watchers:
+            return
+        self._watchers[sender] = self.bus.con.signal_subscribe(
+            _DAEMON[0],
+            _DAEMON[2],
+            "NameOwnerChanged",
+            _DAEMON[1],
+            sender,
+            Gio.DBusSignalFlags.NONE,
+            lambda *_: self._unsubscribe(sender),
+        )
+        # It may have left before its leaving was listened to.
+        self._if_gone(sender, lambda: self._unsubscribe(sender))
+
+    def _unsubscribe(self, sender: str) -> None:
+        subscription = self._watchers.pop(sender, None)
+        if subscription is not None:
+            self.bus.con.signal_unsubscribe(subscription)
+            self._last = time.monotonic()
+
+    def _if_gone(self, name: str, then: Callable[[], None]) -> None:
+        def told(connection: Any, result: Any) -> None:
+            try:
+                is_there = connection.call_finish(result).unpack()[0]
+            except GLib.Error:
+                return
+            if not is_there:
+                then()
+
+        words, kind = GLib.Variant("(s)", (name,)), GLib.VariantType("(b)")
+        self.bus.con.call(*_DAEMON, "NameHasOwner", words, kind, 0, 5000, None, told)
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def _look_again_in(self, seconds: float) -> None:
+        GLib.timeout_add(int(seconds * 1000) + 1, self._leave_if_idle)
+
+    def _leave_if_idle(self) -> bool:
+        rest = self._last + self.idle - time.monotonic()
+        if self._watchers or not self.desk.lanes.are_empty:
+            rest = self.idle
+        if rest > 0:
+            self._look_again_in(rest)
+        else:
+            self._leave("idle")
+        return False
+
+    def _told_to_go(self) -> bool:
+        self._leave("told to go")
+        return True  # another such signal, as the manager sends when the name is gone, changes nothing
+
+    def _shut_down(self, sender: str) -> None:
+        self._leave("asked to shut down")
+
+    def _leave(self, why: str) -> None:
+        """Give the name back, finish what is in flight, and only then quit."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        self.log("leaving", why=why)
+        self._name.unown()
+        GLib.timeout_add(_GRACE, self._quit_when_done)
+
+    def _quit_when_done(self) -> bool:
+        if self.desk.lanes.are_empty:
+            self.loop.quit()
+            return False
+        return True
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _run_of(self, sender: str) -> str:
+        """The id of the run from inside which the caller calls, if any."""
+        try:
+            words, kind = GLib.Variant("(s)", (sender,)), GLib.VariantType("(u)")
+            answer = self.bus.con.call_sync(
+                *_DAEMON, "GetConnectionUnixProcessID", words, kind, 0, 5000, None
+            )
+            (pid,) = answer.unpack()
+            entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except (GLib.Error, OSError):
+            return ""  # it has left
+        said = (entry.decode(errors="replace").partition("=") for entry in entries)
+        return next((value for name, _, value in said if name == "INVOCATION_ID"), "")
+
+
+def _answer(invocation: Any, kind: str, unpack: Any) -> Any:
+    """A function that answers the call with a value, or with an error of its own name."""
+
+    def answer(value: Any, problem: Exception | None) -> None:
+        if problem is None:
+            try:
+                invocation.return_value(GLib.Variant(kind, unpack(value)))
+                return
+            except (TypeError, ValueError) as unsayable:
+                problem = unsayable
+        invocation.return_dbus_error(interface.error_name(problem), _sayable(_message(problem)))
+
+    return answer
+
+
+def _message(problem: Exception) -> str:
+    return problem.message if isinstance(problem, KeijiError) else f"{type(problem).__name__}: {problem}"
+
+
+def _record(fields: dict[str, Any]) -> dict[str, Any]:
+    """A record as D-Bus has it: field → variant; times as text, empty where there is none."""
+    return {name: _variant(fields[key]) for name, key in _FIELDS.items()}
+
+
+def _variant(value: Any) -> Any:
+    if isinstance(value, bool):
+        return GLib.Variant("b", value)
+    if isinstance(value, int):
+        return GLib.Variant("x", value)
+    return GLib.Variant("s", _sayable(value or ""))
+
+
+def _sayable(text: str) -> str:
+    """What D-Bus can carry: UTF-8 without NUL."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+
+
+def main() -> None:
+    """Serve until idle; exit status 1 when the bus can't be had."""
+    parser = argparse.ArgumentParser(prog="keiji.bus.dbus")
+    parser.add_argument("--idle", type=float, default=IDLE, help="leave after that many idle seconds")
+    idle = parser.parse_args().idle
+    locks.allow_many()
+    try:
+        service = Service(idle)
+    except (GLib.Error, RuntimeError, KeijiError) as problem:
+        sys.exit(f"{interface.NAME}: {problem}")
+    service.run()
+    # The lanes' threads are idle, and Python would take its modules apart one by one.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
