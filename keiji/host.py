@@ -157,6 +157,36 @@ class Host(Protocol):
     def advice(self) -> list[str]:
         """Notes about this machine that keep tasks from running, each with its remedy."""
 
+    def by_hand(self, slug: str) -> str:
+        """The command line that stops the task without keiji."""
+
+    # the bus service
+    def start_bus(self) -> None:
+        """Have the bus service run now; raises `BusUnavailable` with what keeps it from that.
+
+        It waits for one that is leaving to be gone. One that has only just begun to leave may still look
+        as if it ran, so who then finds nobody at the service's name asks again.
+        """
+
+    def stop_bus(self, stay: bool = False) -> bool:
+        """End the bus service after what is in flight; whether it ran.
+
+        `stay`: keep it down, whoever calls, until `allow_bus` or the next boot. Raises `BusUnavailable`
+        when that can't be.
+        """
+
+    def allow_bus(self) -> bool:
+        """Lift what `stop_bus` did to keep the bus service down; whether there was anything to lift."""
+
+    def is_bus_answering(self) -> bool:
+        """Whether a call would be answered; starts nothing."""
+
+    def bus_files(self) -> list[str]:
+        """The files by which the manager runs the bus service; none where it knows no such service."""
+
+    def bus_advice(self) -> list[str]:
+        """Notes about what keeps other programs from starting the bus service by a call."""
+
     # logs
     def log(self, slug: str, level: str, message: str) -> None:
         """Write one of keiji's own lines into the task's log."""

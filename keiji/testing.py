@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from keiji.errors import HostFailed
+from keiji.errors import BusUnavailable, HostFailed
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -36,6 +36,8 @@ class MemoryHost:
         self.faults: dict[str, Exception] = {}
         self.reloads = 0
         self.system: bool | None = None  # None: keiji's own units are not installed
+        self.bus_runs = False
+        self.bus_stays_down = False
         self._runs = 0
 
     def boot(self) -> str:
@@ -141,6 +143,7 @@ class MemoryHost:
 
     def remove_system(self) -> None:
         self.system = None
+        self.bus_runs = self.bus_stays_down = False
 
     def start_system(self) -> tuple[list[str], list[str]]:
         self.system = True
@@ -155,6 +158,37 @@ class MemoryHost:
         return bool(self.system)
 
     def advice(self) -> list[str]:
+        return []
+
+    def by_hand(self, slug: str) -> str:
+        return f"memory stop {slug}"
+
+    def start_bus(self) -> None:
+        self._fault("start_bus")
+        if self.system is None:
+            raise BusUnavailable("the bus service is not installed: `keiji init` installs it")
+        if self.bus_stays_down:
+            raise BusUnavailable("the bus is stopped: `keiji system start --bus` starts it")
+        self.bus_runs = True
+
+    def stop_bus(self, stay: bool = False) -> bool:
+        self._fault("stop_bus")
+        ran, self.bus_runs = self.bus_runs, False
+        self.bus_stays_down = self.bus_stays_down or stay
+        return ran
+
+    def allow_bus(self) -> bool:
+        self._fault("allow_bus")
+        was_down, self.bus_stays_down = self.bus_stays_down, False
+        return was_down
+
+    def is_bus_answering(self) -> bool:
+        return self.bus_runs or (self.system is not None and not self.bus_stays_down)
+
+    def bus_files(self) -> list[str]:
+        return [] if self.system is None else ["memory.bus"]
+
+    def bus_advice(self) -> list[str]:
         return []
 
     def log(self, slug: str, level: str, message: str) -> None:

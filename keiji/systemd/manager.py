@@ -13,7 +13,7 @@ from keiji.errors import HostFailed, NotInitialised
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
-from keiji.systemd import arming, journal, names, systemctl
+from keiji.systemd import arming, bus_unit, journal, names, systemctl
 from keiji.task import Task
 
 _START_PATIENCE = 15.0  # seconds until a run that was asked for must have an invocation
@@ -186,9 +186,12 @@ class SystemdHost:
                 changed.append(name)
         for name in (names.HOUSEKEEPING, names.STARTUP):
             _link(_wants(name), True)
-        if changed:
+        changed_bus = bus_unit.write_files(self.folders)
+        if changed or changed_bus:
             self.reload()
-        return changed
+        if changed_bus:
+            bus_unit.told_of_files()
+        return [*changed, *changed_bus]
 
     def remove_system(self) -> None:
         from keiji.systemd import units
@@ -202,7 +205,9 @@ class SystemdHost:
             if wants.is_dir() and not any(wants.iterdir()):
                 wants.rmdir()
         (names.stamp_folder() / f"stamp-{names.HOUSEKEEPING}").unlink(missing_ok=True)
+        bus_unit.remove_files()
         self.reload()
+        bus_unit.told_of_files()
 
     def start_system(self) -> tuple[list[str], list[str]]:
         if not (names.unit_folder() / names.TARGET).exists():
@@ -228,6 +233,29 @@ class SystemdHost:
         from keiji.systemd.advice import notes
 
         return notes()
+
+    def by_hand(self, slug: str) -> str:
+        return f"systemctl --user stop {names.timer(slug)} {names.service(slug)}"
+
+    # -- the bus service --------------------------------------------------------------------
+
+    def start_bus(self) -> None:
+        bus_unit.start()
+
+    def stop_bus(self, stay: bool = False) -> bool:
+        return bus_unit.stop(stay)
+
+    def allow_bus(self) -> bool:
+        return bus_unit.allow()
+
+    def is_bus_answering(self) -> bool:
+        return bus_unit.is_answering()
+
+    def bus_files(self) -> list[str]:
+        return bus_unit.used_files()
+
+    def bus_advice(self) -> list[str]:
+        return bus_unit.advice()
 
     # -- logs -------------------------------------------------------------------------------
 
@@ -291,5 +319,5 @@ def _controllers() -> set[str]:
 
 def _system_matches(part: str) -> list[str]:
     if part == "bus":
-        return ["--user-unit=io.keiji.Bus1.service"]
+        return bus_unit.log_matches()
     return [f"--user-unit={names.TARGET}", "--user-unit=keiji-*.timer"]

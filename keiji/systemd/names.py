@@ -12,6 +12,8 @@ TARGET = "keiji.target"
 EVERY_TIMER = "keiji-*.timer"
 HOUSEKEEPING = "io.keiji.housekeeping.timer"
 STARTUP = "io.keiji.startup.service"
+BUS = "io.keiji.Bus1"  # the name on the session bus
+BUS_SERVICE = "io.keiji.Bus1.service"
 
 
 def unit_folder() -> Path:
@@ -20,10 +22,14 @@ def unit_folder() -> Path:
     return Path(config) / "systemd" / "user"
 
 
+def data_folder() -> Path:
+    """Where this person's programs keep data, among it units and D-Bus services of theirs."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+
+
 def stamp_folder() -> Path:
     """Where the manager keeps when a persistent timer last fired."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "systemd" / "timers"
+    return data_folder() / "systemd" / "timers"
 
 
 def service(slug: str) -> str:

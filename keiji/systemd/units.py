@@ -50,20 +50,28 @@ def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, s
 
 
 def render_own(folders: Folders) -> dict[str, str]:
-    """keiji's own units: file name → text.
-
-    A service that the manager starts has not the command's environment, so the two folders are
-    written into it.
-    """
-    values = {
-        "environment": [f"KEIJI_HOME={folders.home}", f"KEIJI_WORKSPACE={folders.workspace}"],
-        "python": [sys.executable],
-        "run": str(folders.run),
-    }
+    """keiji's own units but for the bus: file name → text."""
+    values = _own_values(folders)
     templates = rendering.templates("units")
     return {
         name: _render(f"{name}.j2", **values) if (templates / f"{name}.j2").exists() else _render(name)
         for name in _OWN
+    }
+
+
+def render_bus(folders: Folders) -> tuple[str, str]:
+    """The bus service's unit, and the file by which D-Bus has it started."""
+    unit = _render(f"{names.BUS_SERVICE}.j2", **_own_values(folders))
+    return unit, _render(f"{names.BUS}.activation")
+
+
+def _own_values(folders: Folders) -> dict[str, object]:
+    # A service that the manager starts has not the command's environment, so the two folders are
+    # written into it.
+    return {
+        "environment": [f"KEIJI_HOME={folders.home}", f"KEIJI_WORKSPACE={folders.workspace}"],
+        "python": [sys.executable],
+        "run": str(folders.run),
     }
 
 

@@ -33,20 +33,20 @@ def runtime(tmp_path, monkeypatch):
 
 
 def test_the_manager_is_found_where_no_variable_names_it(runtime):
-    assert systemctl._environment()["XDG_RUNTIME_DIR"] == str(runtime)
+    assert systemctl.environment()["XDG_RUNTIME_DIR"] == str(runtime)
 
 
 def test_the_manager_that_variables_name_is_asked(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
-    assert systemctl._environment()["XDG_RUNTIME_DIR"] == str(tmp_path)
+    assert systemctl.environment()["XDG_RUNTIME_DIR"] == str(tmp_path)
 
 
 def test_what_variables_say_of_another_person_is_passed_over(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/nobody-s")
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/nobody-s/bus")
 
-    environment = systemctl._environment()
+    environment = systemctl.environment()
 
     assert environment["XDG_RUNTIME_DIR"] == str(runtime)
     assert "DBUS_SESSION_BUS_ADDRESS" not in environment
@@ -55,7 +55,7 @@ def test_what_variables_say_of_another_person_is_passed_over(runtime, monkeypatc
 def test_without_a_runtime_folder_nothing_is_made_up(runtime):
     runtime.rmdir()
 
-    assert "XDG_RUNTIME_DIR" not in systemctl._environment()
+    assert "XDG_RUNTIME_DIR" not in systemctl.environment()
 
 
 @pytest.fixture

@@ -57,9 +57,13 @@ SCHEDULES = {
 OWN_KEYS = {
     "Unit": {
         *("Description", "PartOf", "StartLimitIntervalSec", "DefaultDependencies", "Conflicts", "Before"),
-        *("ConditionDirectoryNotEmpty", "OnSuccess", "OnFailure", "After"),
+        *("ConditionDirectoryNotEmpty", "ConditionPathExists", "OnSuccess", "OnFailure", "After"),
     },
-    "Service": {"Type", "Environment", "WorkingDirectory", "ExecStart"},
+    "Service": {
+        *("Type", "BusName", "Environment", "WorkingDirectory", "ExecStart", "SyslogIdentifier"),
+        *("TimeoutStartSec", "KillMode", "TimeoutStopSec"),
+    },
+    "D-BUS Service": {"Name", "Exec", "SystemdService"},
     "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent", "AccuracySec"},
     "Install": {"WantedBy"},
 }
@@ -85,6 +89,13 @@ def command(slug: str, folders: Folders = HOME) -> list[str]:
     return ["/usr/bin/python3.11", "-I", "-S", "-u", str(folders.current(slug) / START)]
 
 
+def own_units(folders: Folders) -> dict[str, str]:
+    """keiji's own units, and what D-Bus starts the bus service by."""
+    unit, activation = units.render_bus(folders)
+    bus = {"io.keiji.Bus1.service": unit, "io.keiji.Bus1.activation": activation}
+    return {**units.render_own(folders), **bus}
+
+
 def lines(text: str) -> list[str]:
     """The lines as systemd parts them."""
     return re.split(r"\r\n|[\n\r\0]", text)
@@ -97,7 +108,7 @@ def parsed(text: str) -> list[tuple[str, str, str]]:
         assert not line.endswith("\\")
         if not line.strip() or line.lstrip()[0] in "#;":
             continue
-        heading = re.fullmatch(r"\[([A-Za-z-]+)\]", line)
+        heading = re.fullmatch(r"\[([A-Za-z -]+)\]", line)
         if heading:
             section = heading[1]
             continue
@@ -145,12 +156,12 @@ def test_odd_text_and_odd_folders_are_written_as_agreed() -> None:
 def test_keiji_s_own_units_are_as_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
 
-    agree(units.render_own(HOME))
+    agree(own_units(HOME))
 
 
 def test_no_golden_file_is_left_over() -> None:
     odd = rendered("Odd_text", SCHEDULES["every 10 seconds"])
-    own = units.render_own(HOME)
+    own = own_units(HOME)
     tasks = [file for name, schedule in SCHEDULES.items() for file in rendered(name, schedule)]
 
     assert sorted(path.name for path in GOLDEN.iterdir()) == sorted([*tasks, *odd, *own])
@@ -241,7 +252,7 @@ def test_text_from_people_holds_no_specifier(name: str, description: str) -> Non
 @FEW
 @given(FOLDER)
 def test_keiji_s_own_units_hold_their_own_settings_only(folder: str) -> None:
-    for text in units.render_own(Folders(Path("/", folder), Path("/", folder, ".keiji"))).values():
+    for text in own_units(Folders(Path("/", folder), Path("/", folder, ".keiji"))).values():
         assert all(key in OWN_KEYS[section] for section, key in keys(text))
 
 
