@@ -42,10 +42,14 @@ class Verb(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Directive:
-    """A message to the dispatcher: do `verb` to the task called `task`."""
+    """A message to the dispatcher: do `verb` to the task called `task`.
+
+    `inside`: the id of the run from inside which it is given, if any.
+    """
 
     verb: Verb
     task: str
+    inside: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class Dispatcher:
             verdict.settle(self.folders, self.host, slug)
             self._check_outside(slug, directive.verb)
             return handler(slug)
+
+    def mend(self, slug: str) -> None:
+        """Have the record repeat what is true of the task, if the database can be reached."""
 
     # -- the verbs; each holds the task's lock ----------------------------------------------
 
