@@ -6,6 +6,7 @@ never started by the message bus here, but by the manager: when it can't start, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 _PING = 5.0  # seconds; whoever is alive answers that at once
 _DIRECTIVE = 180.0  # seconds; a stop waits for the run's end, and others may be before it
-_TRIES = 5  # it may be leaving each time
+_PATIENCE = 20.0  # seconds in which a service that was started must be found; it may be leaving just then
+_PAUSE = 0.01
 _ABSENT = ("org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.ServiceUnknown")
 _GONE = ("org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected")
 
@@ -69,41 +71,52 @@ class DBusClient:
         return Reply(*reply)
 
     def _ask(self, method: str, *words: str) -> tuple[Any, ...]:
-        for _ in range(_TRIES):
+        while True:
             self.make_ready()
             try:
                 return self._call(method, words, _DIRECTIVE)
             except _Absent:
-                continue
-        raise BusUnavailable("the bus leaves as soon as it is started: see `keiji system logs --bus`")
+                continue  # it left between the two calls
 
     # -- the right service ---------------------------------------------------------------------
 
     def make_ready(self) -> None:
         """See that a service of this version and these folders answers; raises `BusUnavailable`."""
-        version, home = self._ping()
-        if version != __version__:
-            self.host.stop_bus()  # it finishes what is in flight
-            version, home = self._ping()
+        if self._version() == __version__:
+            return
+        self.host.stop_bus()  # it finishes what is in flight
+        version = self._version()
         if version != __version__:
             files = ", ".join(self.host.bus_files())
             raise BusUnavailable(
                 f"the bus is keiji {version} and this is {__version__}: {files} is in the way; "
                 "`keiji system update` writes keiji's own anew"
             )
+
+    def _version(self) -> str:
+        """Which version answers; one for other folders is refused, and left alone."""
+        version, home = self._ping()
         if home != str(self.folders.home):
             raise UsageError(
                 f"the bus that runs here serves the keiji in {home}: use that one (KEIJI_HOME={home})"
             )
+        return version
 
     def _ping(self) -> tuple[str, str]:
-        for _ in range(_TRIES):
+        give_up = time.monotonic() + _PATIENCE
+        pause = 0.0
+        while True:
             try:
                 version, home = self._call("Ping", (), _PING)
                 return version, home
             except _Absent:
-                self.host.start_bus()
-        raise BusUnavailable("the bus leaves as soon as it is started: see `keiji system logs --bus`")
+                if time.monotonic() > give_up:
+                    raise BusUnavailable(
+                        "the bus was started and is not there: see `keiji system logs --bus`"
+                    ) from None
+            time.sleep(pause)
+            self.host.start_bus()
+            pause = 0.01  # the manager may not have seen yet that it left
 
     # -- the wire ------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class Lanes:
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="lane")
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._queues: dict[str, deque[Work]] = {}
 
     @property
@@ -41,6 +41,11 @@ class Lanes:
                 return
         self.put(lane, work)
 
+    def wait(self) -> None:
+        """Return when nothing is waiting or being done."""
+        with self._lock:
+            self._lock.wait_for(lambda: self.are_empty)
+
     def _empty(self, lane: str) -> None:
         # Work stays at the head of its queue while it is done, so that the lane is seen to be busy.
         queue = self._queues[lane]
@@ -50,4 +55,5 @@ class Lanes:
                 queue.popleft()
                 if not queue:
                     del self._queues[lane]
+                    self._lock.notify_all()
                     return
