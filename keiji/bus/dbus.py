@@ -8,6 +8,7 @@ upgrade the process must not mix old code with new.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from keiji.store import models  # noqa: F401  loaded now, see above
 IDLE = 30.0  # seconds; leaving sooner would run into the manager's start limits
 _GRACE = 50  # milliseconds in which calls that were on their way to the name still arrive
 _DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+_LOG = "/log"  # a lane; no task is called so
 _VERBS = {verb.value.capitalize(): verb for verb in Verb}
 _FIELDS = {**FIELDS, "State": "state", "Host": "host"}
 
@@ -74,8 +76,8 @@ class Service:
 
     def __init__(self, idle: float) -> None:
         folders = Folders.of(os.environ)
-        self.log = logs.service_log()
         self.desk = Desk(folders, platforms.host(folders), self.log)
+        self._logger = functools.cache(logs.service_log)
         self.idle = idle
         self.loop = GLib.MainLoop()
         self.bus = SessionBus()
@@ -100,7 +102,10 @@ class Service:
         self.desk.deliver_soon()
         self.loop.run()
         self.bus.con.flush_sync(None)
-        self.log("left")
+
+    def log(self, event: str, **fields: object) -> None:
+        """Write a line of the service's own log; beside what goes on, for structlog takes long to load."""
+        self.desk.lanes.put(_LOG, lambda: self._logger()(event, **fields))
 
     def call(self, method: str, sender: str, arguments: tuple[Any, ...], invocation: Any) -> None:
         """Take one call; it is answered when it is done."""

@@ -6,7 +6,7 @@ Known to the service and to its client; it imports nothing that takes time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from xml.sax.saxutils import quoteattr
+from html import escape  # xml.sax brings half of urllib along
 
 from keiji.errors import KeijiError
 
@@ -72,7 +72,7 @@ def xml() -> str:
             for name, (args, said) in SIGNALS.items()
         ),
     ]
-    return f"<node><interface name={quoteattr(NAME)}>{''.join(members)}</interface></node>"
+    return f"<node><interface name={_quoted(NAME)}>{''.join(members)}</interface></node>"
 
 
 def error_name(problem: BaseException) -> str:
@@ -95,11 +95,15 @@ def _kinds(kind: type[KeijiError]) -> Iterator[type[KeijiError]]:
 
 
 def _member(tag: str, name: str, sentence: str, inside: list[str], **attributes: str) -> str:
-    words = "".join(f" {key}={quoteattr(value)}" for key, value in {"name": name, **attributes}.items())
-    doc = f'<annotation name="org.gtk.GDBus.DocString" value={quoteattr(sentence)}/>'
+    words = "".join(f" {key}={_quoted(value)}" for key, value in {"name": name, **attributes}.items())
+    doc = f'<annotation name="org.gtk.GDBus.DocString" value={_quoted(sentence)}/>'
     return f"<{tag}{words}>{doc}{''.join(inside)}</{tag}>"
 
 
 def _argument(direction: str, name: str, kind: str) -> str:
-    towards = f" direction={quoteattr(direction)}" if direction else ""
-    return f"<arg name={quoteattr(name)} type={quoteattr(kind)}{towards}/>"
+    towards = f" direction={_quoted(direction)}" if direction else ""
+    return f"<arg name={_quoted(name)} type={_quoted(kind)}{towards}/>"
+
+
+def _quoted(text: str) -> str:
+    return f'"{escape(text)}"'
