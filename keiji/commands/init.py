@@ -24,7 +24,7 @@ def init(folders: Folders, host: Host) -> None:
     if new_database:
         made.append(f"made {folders.database}")
     made += [f"installed {name}" for name in host.install_system()]
-    for warning in [*warnings, *host.advice()]:
+    for warning in [*warnings, *host.advice(), *host.bus_advice()]:
         output.note(warning)
     for name in made:
         output.say(name)

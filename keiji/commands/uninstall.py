@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from keiji import output
-from keiji.errors import KeijiError, UsageError
+from keiji.errors import BusUnavailable, KeijiError, UsageError
 from keiji.session import Session
 
 
@@ -17,6 +17,7 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     doomed = [folders.home] if keep_workspace else [folders.home, folders.workspace]
     if not yes and not _agrees(", ".join(map(str, doomed))):
         raise UsageError("nothing was removed")
+    _end_bus(session)
     host.stop_system()
     slugs = host.installed()
     host.disarm(slugs)
@@ -34,6 +35,14 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     output.say(f"{tasks} and keiji's units are gone; the command itself stays where it is installed")
     if left:
         raise KeijiError(f"{len(left)} files could not be removed, the first is {left[0]}")
+
+
+def _end_bus(session: Session) -> None:
+    """No directive is to run meanwhile, nor to begin."""
+    try:
+        session.host.stop_bus(stay=True)
+    except BusUnavailable as problem:  # somebody else's unit is in the place of keiji's
+        output.note(problem.message)
 
 
 def _remove(folder: Path) -> list[str]:

@@ -20,6 +20,8 @@ def update(session: Session, cc: bool) -> int:
     """
     if cc:
         environment.ensure(session.folders, output.note, anew=True)
+    if session.host.stop_bus():  # its code is the old one; it has finished what was in flight
+        output.say("bus has ended: it runs again, in this version, when it is called")
     with session.store() as store:
         store.migrate()
         tasks = store.tasks()

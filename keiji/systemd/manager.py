@@ -13,7 +13,7 @@ from keiji.errors import HostFailed, NotInitialised
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
-from keiji.systemd import arming, bus_unit, journal, names, systemctl
+from keiji.systemd import arming, bus_service, bus_unit, journal, names, systemctl
 from keiji.task import Task
 
 _START_PATIENCE = 15.0  # seconds until a run that was asked for must have an invocation
@@ -240,19 +240,19 @@ class SystemdHost:
     # -- the bus service --------------------------------------------------------------------
 
     def start_bus(self) -> None:
-        bus_unit.start()
+        bus_service.start()
 
     def stop_bus(self, stay: bool = False) -> bool:
-        return bus_unit.stop(stay)
+        return bus_service.stop(stay)
 
     def allow_bus(self) -> bool:
-        return bus_unit.allow()
+        return bus_service.allow()
 
     def is_bus_answering(self) -> bool:
-        return bus_unit.is_answering()
+        return bus_service.is_answering()
 
     def bus_files(self) -> list[str]:
-        return bus_unit.used_files()
+        return bus_service.used_files()
 
     def bus_advice(self) -> list[str]:
         return bus_unit.advice()
@@ -319,5 +319,5 @@ def _controllers() -> set[str]:
 
 def _system_matches(part: str) -> list[str]:
     if part == "bus":
-        return bus_unit.log_matches()
+        return bus_service.log_matches()
     return [f"--user-unit={names.TARGET}", "--user-unit=keiji-*.timer"]

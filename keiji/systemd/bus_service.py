@@ -1,0 +1,199 @@
+"""The bus service, as the manager runs it: start it, stop it, ask whether it would answer."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from keiji import files
+from keiji.errors import BusUnavailable, HostFailed
+from keiji.systemd import journal, names, systemctl
+from keiji.systemd.bus_unit import DAEMON, mask_path
+
+# The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
+_START_PATIENCE = 190.0
+_STOP_PATIENCE = 160.0
+_PING_PATIENCE = 3
+_JOURNAL_PATIENCE = 1.0
+_PAUSE = 0.05
+_MASK = "/dev/null"
+_OBJECT = (names.BUS, "/io/keiji/Bus1", names.BUS)
+_UNIT = ("--", names.BUS_SERVICE)
+_STOPPED = "the bus is stopped: `keiji system start --bus` starts it"
+_SHOWN = 3  # lines of a failed start
+
+
+def start() -> None:
+    """Have the service run; raises `BusUnavailable` with what keeps it from that."""
+    began, give_up = time.time(), time.monotonic() + _START_PATIENCE
+    try:
+        while not is_masked():
+            if systemctl.call("start", *_UNIT, check=False, timeout=_START_PATIENCE).returncode == 0:
+                return
+            unit = _show("LoadState", "ActiveState", "FragmentPath", "InvocationID")
+            # While it is stopped to stay down, a start is refused rather than queued.
+            if unit["ActiveState"] != "deactivating" or time.monotonic() > give_up:
+                raise BusUnavailable(_why_not(unit, began))
+            time.sleep(_PAUSE)
+    except HostFailed as problem:
+        raise BusUnavailable(problem.message) from None
+    raise BusUnavailable(_STOPPED)
+
+
+def stop(stay: bool) -> bool:
+    """End the service after what is in flight, and with `stay` mask it; whether it ran."""
+    running = _running()
+    if stay:
+        mask_path().parent.mkdir(parents=True, exist_ok=True)
+        files.link(mask_path(), _MASK)
+        running = _running()  # and by the unit's condition none begins any more
+    if running:
+        # For good, a call from outside must not cancel it; else who calls meanwhile has the next one begin.
+        mode = "replace-irreversibly" if stay else "replace"
+        # Before the manager reads the mask: a masked unit has no settings, and all its processes would be
+        # signalled, not the service alone.
+        stopped = systemctl.call("stop", f"--job-mode={mode}", *_UNIT, check=False, timeout=_STOP_PATIENCE)
+        _wait_for_end(running, stopped.stderr)
+    if stay:
+        _check_masked()
+    return bool(running)
+
+
+def allow() -> bool:
+    """Take the mask away; whether there was one."""
+    if not is_masked():
+        return False
+    mask_path().unlink()
+    _loaded_from(masked=False)
+    return True
+
+
+def is_masked() -> bool:
+    """Whether it was stopped to stay down."""
+    try:
+        return os.readlink(mask_path()) == _MASK
+    except OSError:
+        return False
+
+
+# -- looking --------------------------------------------------------------------------------
+
+
+def is_answering() -> bool:
+    """Whether a call would be answered; one who has the name must answer now."""
+    asked = systemctl.run("busctl", "--user", "call", *DAEMON, "NameHasOwner", "s", names.BUS, timeout=10)
+    if asked.returncode != 0:
+        return False  # there is no session bus
+    if asked.stdout.strip() == "b true":
+        words = ("--auto-start=no", f"--timeout={_PING_PATIENCE}", "call", *_OBJECT, "Ping")
+        return systemctl.run("busctl", "--user", *words, timeout=_PING_PATIENCE + 5).returncode == 0
+    return not is_masked() and _would_start()
+
+
+def used_files() -> list[str]:
+    """The unit file and drop-ins that the manager uses."""
+    shown = _show("FragmentPath", "DropInPaths")
+    return [path for path in (shown["FragmentPath"], *shown["DropInPaths"].split()) if path]
+
+
+def log_matches() -> list[str]:
+    """Which entries are the service's log: what it says, and what the manager says of it.
+
+    By the identifier, too, as with tasks (`journal.task_matches`).
+    """
+    uid = f"_UID={os.getuid()}"
+    ways = (
+        f"SYSLOG_IDENTIFIER={names.BUS}",
+        f"_SYSTEMD_USER_UNIT={names.BUS_SERVICE}",
+        f"USER_UNIT={names.BUS_SERVICE}",
+    )
+    return [word for way in ways for word in (way, uid, "+")][:-1]
+
+
+def _would_start() -> bool:
+    unit = _show(
+        *("LoadState", "ActiveState", "Result", "ExecStart"),
+        *("ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic"),
+    )
+    if unit["LoadState"] != "loaded":
+        return False
+    if not os.access(unit["ExecStart"].partition("path=")[2].partition(" ;")[0], os.X_OK):
+        return False
+    came_up = int(unit["ActiveEnterTimestampMonotonic"] or 0) > int(
+        unit["InactiveExitTimestampMonotonic"] or 0
+    )
+    # Killed on its way up it would come up the next time.
+    return unit["ActiveState"] != "failed" or came_up or unit["Result"] == "signal"
+
+
+# -- parts ----------------------------------------------------------------------------------
+
+
+def _running() -> str:
+    """The invocation of the service that runs or is about to; empty when none does."""
+    unit = _show("ActiveState", "InvocationID")
+    return "" if unit["ActiveState"] in ("inactive", "failed") else unit["InvocationID"]
+
+
+def _wait_for_end(invocation: str, said: str) -> None:
+    """Wait until that service is gone, also when a call had the manager drop the stop's job for a start's."""
+    give_up = time.monotonic() + _STOP_PATIENCE
+    while _running() == invocation:
+        if time.monotonic() > give_up:
+            raise HostFailed(f"the bus did not end within {_STOP_PATIENCE:.0f} s: {said.strip()}")
+        time.sleep(_PAUSE)
+
+
+def _check_masked() -> None:
+    state, path = _loaded_from(masked=True)
+    if state == "masked":
+        return
+    mask_path().unlink(missing_ok=True)
+    raise BusUnavailable(
+        f"the bus is stopped, but the next call starts it again: {path} is used in the place of "
+        "keiji's own unit; remove that file"
+    )
+
+
+def _loaded_from(masked: bool) -> tuple[str, str]:
+    """How the manager has loaded the unit, and which file, after the mask was put up or taken down.
+
+    It looks at the files by itself, but for a unit that it still has loaded. To have it read all units
+    again may take it a second.
+    """
+    shown = _show("LoadState", "FragmentPath")
+    if (shown["LoadState"] == "masked") is not masked:
+        systemctl.call("daemon-reload")
+        shown = _show("LoadState", "FragmentPath")
+    return shown["LoadState"], shown["FragmentPath"]
+
+
+def _why_not(unit: dict[str, str], began: float) -> str:
+    """What keeps the service from starting, and what to do."""
+    if unit["LoadState"] == "not-found":
+        return "the bus service is not installed here: `keiji init` installs it"
+    if unit["LoadState"] == "masked":
+        lifts = f"`systemctl --user unmask {names.BUS_SERVICE}` lifts it"
+        return _STOPPED if is_masked() else f"the bus is masked by {unit['FragmentPath']}: {lifts}"
+    said = "".join(f"\n  {line}" for line in _last_lines(unit["InvocationID"], began))
+    return f"the bus does not start:{said}\n`keiji system logs --bus` shows more"
+
+
+def _last_lines(invocation: str, began: float) -> list[str]:
+    """The last lines that the service said when it failed, else those of the manager."""
+    give_up = time.monotonic() + _JOURNAL_PATIENCE
+    before: list[str] | None = None
+    while True:
+        lines = journal.read(log_matches(), _SHOWN * 4)
+        new = [line for line in lines if line.at.timestamp() >= began]
+        own = [line for line in lines if line.run == invocation]
+        found = [line.message for line in (own or new)[-_SHOWN:]]
+        if (found and found == before) or time.monotonic() > give_up:
+            return found
+        before = found
+        time.sleep(_PAUSE)  # what is said comes to the journal in its own time
+
+
+def _show(*properties: str) -> dict[str, str]:
+    shown = systemctl.show(names.BUS_SERVICE, properties)
+    return {name: shown.get(name, "") for name in properties}
