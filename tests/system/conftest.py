@@ -105,6 +105,9 @@ def sweep() -> None:
     for verb in ("daemon-reload", "kill --signal=KILL", "stop", "reset-failed"):
         names = () if verb == "daemon-reload" else OURS
         subprocess.run(["systemctl", "--user", *verb.split(), *names], capture_output=True, check=False)
+    # The session bus watches a folder of services only if it was there from the beginning.
+    daemon = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+    subprocess.run(["busctl", "--user", "call", *daemon, "ReloadConfig"], capture_output=True, check=False)
 
 
 @pytest.fixture
