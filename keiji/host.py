@@ -29,9 +29,9 @@ class Timer:
 class Ending:
     """What the manager knows of a task's last run.
 
-    `run` is its id, or empty when the manager never started one; `result` is the manager's word
-    (systemd: ``success``, ``exit-code``, ``signal``, ``timeout``, ``resources``, …); `status` is an
-    exit status, or a signal's number when `by_signal`.
+    `run` is its id, or empty when the manager never started one; one that `is_stopping` is active still.
+    `result` is the manager's word (systemd: ``success``, ``exit-code``, ``signal``, ``timeout``,
+    ``resources``, …); `status` is an exit status, or a signal's number when `by_signal`.
     """
 
     is_active: bool = False
@@ -39,6 +39,7 @@ class Ending:
     result: str = "success"
     by_signal: bool = False
     status: int = 0
+    is_stopping: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def slug_of(name: str) -> str:
     """The name in lower case with ``-`` for spaces; raises `InvalidName`."""
     if not _NAME.fullmatch(name):
         rule = str(InvalidName.__doc__)
-        raise InvalidName(f"{name[:80]!r} cannot be a task's name: {rule[0].lower()}{rule[1:]}")
+        shown = repr(name[:80])[:82]  # an escape may be ten times as long as what it stands for
+        raise InvalidName(f"{shown} cannot be a task's name: {rule[0].lower()}{rule[1:]}")
     return name.lower().replace(" ", "-")
 
 

@@ -160,6 +160,7 @@ class SystemdHost:
             result=shown.get("Result", ""),
             by_signal=shown.get("ExecMainCode") in ("2", "3"),  # CLD_KILLED, CLD_DUMPED
             status=int(shown.get("ExecMainStatus") or 0),
+            is_stopping=shown.get("ActiveState") == "deactivating",
         )
 
     def failed(self) -> list[str]:
