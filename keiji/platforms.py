@@ -10,6 +10,7 @@ from keiji.errors import UnsupportedHere
 
 if TYPE_CHECKING:
     from keiji.bus import Bus
+    from keiji.bus.following import Units
     from keiji.folders import Folders
     from keiji.host import Host
 
@@ -29,6 +30,13 @@ def host(folders: Folders) -> Host:
 
         return SystemdHost(folders)
     raise UnsupportedHere("launchd is not supported yet: this version of keiji runs on Linux with systemd")
+
+
+def unit_signals() -> Units:
+    """What tells the bus service of changes to units; only on Linux is there one that needs it."""
+    from keiji.systemd.signals import UnitSignals
+
+    return UnitSignals()
 
 
 def bus(folders: Folders, host: Host) -> Bus:

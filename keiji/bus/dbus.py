@@ -25,6 +25,7 @@ from pydbus.registration import ObjectRegistration, ObjectWrapper
 from keiji import __version__, locks, logs, platforms
 from keiji.bus import interface
 from keiji.bus.desk import Desk
+from keiji.bus.following import Following
 from keiji.commands.looking import FIELDS
 from keiji.directives import Directive, Verb
 from keiji.errors import KeijiError
@@ -46,6 +47,7 @@ class Published:
     Version = __version__
     TaskChanged = dbus_signal()
     RunFinished = dbus_signal()
+    PropertiesChanged = dbus_signal()
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -76,7 +78,7 @@ class Service:
 
     def __init__(self, idle: float) -> None:
         folders = Folders.of(os.environ)
-        self.desk = Desk(folders, platforms.host(folders), self.log)
+        self.desk = Desk(folders, platforms.host(folders), self.log, self._tell_state)
         self._logger = functools.cache(logs.service_log)
         self.idle = idle
         self.loop = GLib.MainLoop()
@@ -84,6 +86,7 @@ class Service:
         self._watchers: dict[str, int] = {}  # unique name → subscription to its leaving
         self._last = time.monotonic()
         self._is_leaving = False
+        self._tasks = self.desk.slugs()
         node = Gio.DBusNodeInfo.new_for_xml(Published.dbus)
         self.published = Published(self)
         wrapper = Calls(self, self.published, node.interfaces)
@@ -92,12 +95,17 @@ class Service:
             self.bus, interface.PATH, node.interfaces, wrapper, own_wrapper=True
         )
         self._name = self.bus.request_name(interface.NAME)
+        self._following = Following(
+            folders, platforms.unit_signals(), self._changed, self._finished, self.desk.find_run
+        )
 
     def run(self) -> None:
         """Answer until idle or told to go."""
         for number in (signal.SIGTERM, signal.SIGINT):
             GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, self._told_to_go)
         self._look_again_in(self.idle)
+        self._following.start()
+        self.desk.learn_states()
         self.log("started", version=__version__, home=str(self.desk.folders.home))
         self.desk.deliver_soon()
         self.loop.run()
@@ -129,6 +137,22 @@ class Service:
                 method
             ](sender)
             invocation.return_value(None)
+
+    # -- signals, told from the main loop ------------------------------------------------------
+
+    def _changed(self, slug: str) -> None:
+        self.desk.look_again_at(slug)
+        tasks = self.desk.slugs()
+        if tasks != self._tasks:
+            self._tasks = tasks
+            self.published.PropertiesChanged(interface.NAME, {"Tasks": tasks}, [])
+
+    def _tell_state(self, slug: str, state: str) -> None:
+        GLib.idle_add(self.published.TaskChanged, slug, state, priority=GLib.PRIORITY_DEFAULT)
+
+    def _finished(self, slug: str, run: str, result: str) -> None:
+        self.published.RunFinished(slug, run, result)
+        self.desk.deliver_soon()
 
     # -- watchers ------------------------------------------------------------------------------
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from keiji import __version__, settings
+from keiji.bus.changes import Changes
 from keiji.bus.lanes import Lanes
 from keiji.commands import looking
 from keiji.commands.delivering import deliver
-from keiji.directives import Directive, Dispatcher, Reply
+from keiji.directives import Directive, Reply
+from keiji.dispatcher import Dispatcher
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.host import Host
@@ -25,8 +27,10 @@ from keiji.store import Store, open_store
 from keiji.task import slug_of
 
 _DELIVERIES = "/deliveries"  # no task's lane: a slug has no slash
+_CHANGES = "/changes"
 _NAMELESS = "/nameless"
 
+_T = TypeVar("_T")
 Answer = Callable[[Any, "Exception | None"], None]
 
 
@@ -34,13 +38,18 @@ class Desk:
     """Takes requests from any thread and answers each once, from another thread.
 
     `answer(value, None)` or `answer(None, problem)` is called for each; `log(event, **fields)` is told
-    what was done.
+    what was done, `tell(slug, state)` that a task's state is another. All are called from any thread.
     """
 
-    def __init__(self, folders: Folders, host: Host, log: Callable[..., None]) -> None:
+    def __init__(
+        self, folders: Folders, host: Host, log: Callable[..., None], tell: Callable[[str, str], None]
+    ) -> None:
         self.folders = folders
         self.host = host
         self.log = log
+        self._tell = tell
+        self._changes = Changes(folders, host)
+        self._doubted: set[str] = set()
         self.lanes = Lanes()
         self.dispatcher = Dispatcher(folders, host, self._open_store)
         self._questions = itertools.count()
@@ -53,7 +62,7 @@ class Desk:
         lane = _lane(task)
         self.lanes.put(lane, lambda: self._answer(lambda: self._carry_out(directive()), answer))
         if lane != _NAMELESS:
-            self.lanes.put(lane, lambda: self.dispatcher.mend(lane))
+            self.lanes.put(lane, lambda: self._in_peace(lambda: self.dispatcher.mend(lane)))
 
     def ask(self, question: Callable[[], Any], answer: Answer) -> None:
         """Have a question answered, beside all others."""
@@ -88,12 +97,31 @@ class Desk:
         self.lanes.put_once(_DELIVERIES, self._deliver)
 
     def _deliver(self) -> None:
-        try:
-            session = self._session()
-            with session.store() as store:
-                deliver(session, store)
-        except Exception as problem:
-            self.log("not delivered", level="error", error=_first_line(problem))
+        self._in_peace(self._delivered)
+
+    def _delivered(self) -> None:
+        session = self._session()
+        with session.store() as store:
+            deliver(session, store)
+
+    # -- changes -------------------------------------------------------------------------------
+
+    def learn_states(self) -> None:
+        """Take the tasks' states as they are now for known; called once what changes is followed."""
+        self.lanes.put(_CHANGES, self._learn)
+
+    def look_again_at(self, slug: str) -> None:
+        """Have it told if the task's state is another than was last told."""
+        self._doubted.add(slug)
+        self.lanes.put_once(_CHANGES, self._tell_changes)
+
+    def _learn(self) -> None:
+        self._in_peace(lambda: self._changes.learn(lambda: set(self._doubted)))
+
+    def _tell_changes(self) -> None:
+        slugs = {self._doubted.pop() for _ in range(len(self._doubted))}
+        for slug, state in (self._in_peace(lambda: self._changes.tell(slugs)) or {}).items():
+            self._tell(slug, state)
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -120,6 +148,14 @@ class Desk:
             answer(None, problem)
             return
         answer(value, None)
+
+    def _in_peace(self, work: Callable[[], _T]) -> _T | None:
+        """Do what nobody waits for; what goes wrong is logged."""
+        try:
+            return work()
+        except Exception as problem:
+            self.log("not followed", level="error", error=_first_line(problem))
+            return None
 
     def _records(self, name: str | None) -> list[dict[str, Any]]:
         session = self._session()

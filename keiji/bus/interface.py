@@ -38,9 +38,14 @@ METHODS: dict[str, tuple[tuple[tuple[str, str, str], ...], str]] = {
     "Unsubscribe": ((), "Ends what Subscribe began."),
     "Shutdown": ((), "Has the service leave as soon as it has finished what is in flight."),
 }
+# property → its type, whether a signal tells its changes, and its sentence
 PROPERTIES = {
-    "Version": ("s", "The version of keiji that answers."),
-    "Tasks": ("as", "The tasks that are installed; each is the name that methods take and signals carry."),
+    "Version": ("s", "const", "The version of keiji that answers."),
+    "Tasks": (
+        "as",
+        "true",
+        "The tasks that are installed; each is the name that methods take and signals carry.",
+    ),
 }
 SIGNALS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "TaskChanged": (
@@ -53,6 +58,8 @@ SIGNALS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     ),
 }
 
+_DOC = "org.gtk.GDBus.DocString"
+_EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 _UNKNOWN_ERROR = "io.keiji.Error.Unexpected"
 
 
@@ -64,8 +71,8 @@ def xml() -> str:
             for name, (args, said) in METHODS.items()
         ),
         *(
-            _member("property", name, said, [], type=kind, access="read")
-            for name, (kind, said) in PROPERTIES.items()
+            _member("property", name, said, [_note(_EMITS, emits)], type=kind, access="read")
+            for name, (kind, emits, said) in PROPERTIES.items()
         ),
         *(
             _member("signal", name, said, [_argument("", *it) for it in args])
@@ -96,8 +103,11 @@ def _kinds(kind: type[KeijiError]) -> Iterator[type[KeijiError]]:
 
 def _member(tag: str, name: str, sentence: str, inside: list[str], **attributes: str) -> str:
     words = "".join(f" {key}={_quoted(value)}" for key, value in {"name": name, **attributes}.items())
-    doc = f'<annotation name="org.gtk.GDBus.DocString" value={_quoted(sentence)}/>'
-    return f"<{tag}{words}>{doc}{''.join(inside)}</{tag}>"
+    return f"<{tag}{words}>{_note(_DOC, sentence)}{''.join(inside)}</{tag}>"
+
+
+def _note(name: str, value: str) -> str:
+    return f"<annotation name={_quoted(name)} value={_quoted(value)}/>"
 
 
 def _argument(direction: str, name: str, kind: str) -> str:

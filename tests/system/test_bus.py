@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -259,6 +261,70 @@ def test_busy_is_an_error_of_its_own(keiji, task, wire) -> None:
 
     assert refused.value.name == "io.keiji.Error.TaskBusy"
     wire.call("Stop", "long")
+
+
+# -- signals -----------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_run_is_told_within_200_ms(keiji, task, wire) -> None:
+    keiji.write_task("failing", FAILING, YEARLY)
+    keiji("task", "build", "failing")
+    wire.listen()
+
+    _, run = wire.call("Run", task)
+    _, failed = wire.call("Run", "failing")
+    wire.wait(lambda signals: len([it for it in signals if it.name == "RunFinished"]) == 2, "two ends")
+
+    ends = {it.words[1]: it for it in wire.signals if it.name == "RunFinished"}
+    assert {it.words for it in ends.values()} == {(task, run, "succeeded"), ("failing", failed, "failed")}
+    for slug in (task, "failing"):
+        (entry,) = json.loads(keiji("task", "history", slug, "--json").stdout)
+        assert ends[entry["id"]].at - datetime.fromisoformat(entry["ended"]).timestamp() < 0.2
+
+
+def test_changes_of_a_tasks_state_are_told_whoever_makes_them(keiji, task, wire) -> None:
+    keiji.write_task("failing", FAILING, YEARLY)
+    wire.listen()
+
+    def wait_for_state(name: str, state: str) -> None:
+        wire.wait(lambda signals: any(it.words == (name, state) for it in signals), f"{name} {state}")
+        wire.signals.clear()
+
+    keiji("task", "build", "failing")
+    wait_for_state("failing", "armed")
+    keiji("task", "run", "failing", status=1)
+    wait_for_state("failing", "held")
+    keiji("task", "resolve", "failing")
+    wait_for_state("failing", "armed")
+    keiji("system", "stop", "--scheduler")
+    wait_for_state(task, "built")
+    keiji("system", "start")
+    wait_for_state(task, "armed")
+    keiji("task", "disable", task)
+    wait_for_state(task, "disabled")
+    subprocess.run(["systemctl", "--user", "enable", "--now", "keiji-ping.timer"], check=True)
+    wait_for_state(task, "armed")
+    keiji("task", "delete", "failing")
+    wait_for_state("failing", "created")
+
+
+def test_who_watches_the_properties_is_told_of_new_tasks(keiji, task, wire) -> None:
+    wire.listen()
+    keiji.write_task("second", QUICK, YEARLY)
+
+    keiji("task", "build", "second")
+
+    changed = (NAME, {"Tasks": ["ping", "second"]}, [])
+    wire.wait(lambda signals: any(it.words == changed for it in signals), "PropertiesChanged")
+
+
+def test_runs_are_delivered_while_the_service_is_up(keiji, task, wire, wait_for) -> None:
+    wire.listen()
+
+    wire.call("Run", task)
+    wire.wait(lambda signals: any(it.name == "RunFinished" for it in signals), "the end")
+
+    wait_for(lambda: not list((keiji.home / "run" / "done").iterdir()), "the record to be delivered")
 
 
 # -- side by side ------------------------------------------------------------------------------

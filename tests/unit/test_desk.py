@@ -14,6 +14,7 @@ from keiji import __version__
 from keiji.bus.desk import Desk
 from keiji.directives import Directive, Reply, Verb
 from keiji.errors import InvalidName, NoSuchTask, TaskHeld
+from keiji.testing import broken
 
 SOON = 10.0  # seconds until a test gives up
 
@@ -23,7 +24,8 @@ class Reception:
 
     def __init__(self, place: Place) -> None:
         self.logged: list[tuple[str, dict[str, Any]]] = []
-        self.desk = Desk(place.folders, place.host, self.log)
+        self.told: list[tuple[str, str]] = []
+        self.desk = Desk(place.folders, place.host, self.log, lambda *it: self.told.append(it))
 
     def log(self, event: str, **fields: Any) -> None:
         self.logged.append((event, fields))
@@ -183,5 +185,34 @@ def test_a_database_that_is_away_is_logged_and_keeps_nothing_up(place: Place, re
     reception.desk.deliver_soon()
     reception.desk.lanes.wait()
 
-    assert [event for event, _ in reception.logged] == ["not delivered"]
+    assert [event for event, _ in reception.logged] == ["not followed"]
     assert len(list(place.folders.done.iterdir())) == 1
+
+
+def test_a_state_is_told_once_and_only_when_it_is_another(place: Place, reception: Reception) -> None:
+    place.add()
+    reception.desk.learn_states()
+    reception.direct(Verb.DISABLE)
+
+    for _ in range(3):
+        reception.desk.look_again_at("ping")
+        reception.desk.lanes.wait()
+
+    assert reception.told == [("ping", "disabled")]
+
+
+def test_a_manager_that_does_not_answer_is_made_up_for(place: Place, reception: Reception) -> None:
+    place.add()
+    reception.desk.learn_states()
+    reception.direct(Verb.DISABLE)
+    whole = place.host.timers
+    place.host.timers = lambda slugs: (_ for _ in ()).throw(broken())  # type: ignore[method-assign]
+    reception.desk.look_again_at("ping")
+    reception.desk.lanes.wait()
+    assert reception.told == []
+
+    place.host.timers = whole  # type: ignore[method-assign]
+    reception.desk.look_again_at("other")
+    reception.desk.lanes.wait()
+
+    assert reception.told == [("ping", "disabled")]
