@@ -5,28 +5,15 @@ Nothing here is stored. The record in the database only repeats it, for other ma
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 
 from keiji import latches, running
 from keiji.folders import Folders
 from keiji.host import Host, Timer
+from keiji.lifecycle import Life, State
 from keiji.task import TaskState
 
-
-class State(str, enum.Enum):
-    """The states of a task; a task can be held and disabled at once, and then reads as held."""
-
-    CREATED = "created"  # a folder in the workspace, never built
-    BUILT = "built"  # built and enabled, and the system is stopped
-    ARMED = "armed"  # the manager waits for its next time
-    QUEUED = "queued"  # a run was asked for and has not begun
-    RUNNING = "running"
-    DISABLED = "disabled"
-    HELD = "held"
-
-    def __str__(self) -> str:
-        return self.value
+__all__ = ["State", "observe", "word"]
 
 
 def observe(folders: Folders, host: Host, slugs: Iterable[str]) -> dict[str, TaskState]:
@@ -38,15 +25,16 @@ def observe(folders: Folders, host: Host, slugs: Iterable[str]) -> dict[str, Tas
 
 def word(state: TaskState) -> State:
     """The one word that says most about a task."""
-    if state.running:
-        return State.RUNNING
-    if state.is_queued:
-        return State.QUEUED
-    if state.is_held:
-        return State.HELD
-    if state.is_disabled:
-        return State.DISABLED
-    return State.ARMED if state.is_armed else State.BUILT
+    life = Life(
+        is_built=True,
+        is_enabled=not state.is_disabled,
+        is_held=state.is_held,
+        is_running=state.running is not None,
+        is_queued=state.is_queued,
+        # One whose timer does not wait though it should reads as if the system were stopped.
+        is_started=state.is_armed,
+    )
+    return life.state
 
 
 def _observe(folders: Folders, host: Host, slug: str, timer: Timer) -> TaskState:

@@ -68,15 +68,19 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
     run = ending.run or running.new_id()
     if (folders.done / run).exists() or is_recorded(run):
         return None
-    error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
-    if holds(folders, slug, ""):
-        hold(folders, host, slug, run, Result.FAILED, error)
     was_asked = folders.requested(slug).exists()
-    folders.requested(slug).unlink(missing_ok=True)
     why = "manual" if was_asked else "timer"
-    running.write_unborn(folders, slug, run, Result.FAILED, error, _exit_status(ending), why)
-    host.log(slug, "ERROR", error)
-    return Result.FAILED
+    if ending.by_signal and _was_meant(folders, slug, run, ending):
+        result, error = Result.STOPPED, "stopped before it began"
+    else:
+        result = Result.FAILED
+        error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
+        if holds(folders, slug, ""):
+            hold(folders, host, slug, run, result, error)
+    folders.requested(slug).unlink(missing_ok=True)
+    running.write_unborn(folders, slug, run, result, error, _exit_status(ending), why)
+    host.log(slug, "INFO" if result is Result.STOPPED else "ERROR", error)
+    return result
 
 
 def hold(folders: Folders, host: Host, slug: str, run: str, result: Result, error: str) -> None:
@@ -115,8 +119,7 @@ def _judge(
     folders: Folders, slug: str, run: str, ending: Ending
 ) -> tuple[Result, int | None, int | None, str]:
     """The result, exit status, signal and words for a run that left its file behind."""
-    intent = (files.read(folders.stopping(slug)) or "").strip()
-    if intent in (run, "*"):
+    if _was_meant(folders, slug, run, ending):
         return Result.STOPPED, None, ending.status if ending.by_signal else None, "stopped"
     if ending.run != run:
         return Result.KILLED, None, None, "it was gone when the manager came back"
@@ -131,6 +134,19 @@ def _judge(
     if ending.result == "success":
         return Result.SUCCEEDED, ending.status, None, ""
     return Result.FAILED, ending.status, None, f"it ended with status {ending.status} without a word"
+
+
+def _was_meant(folders: Folders, slug: str, run: str, ending: Ending) -> bool:
+    """Whether the run ended because somebody stopped it.
+
+    Who was about to stop it may have been killed before the manager heard of it: a mark tells. Then a kill
+    that is not the manager's own, by which it ends a run that is deaf, is somebody else's.
+    """
+    intent = (files.read(folders.stopping(slug)) or "").strip()
+    if intent not in (run, "*"):
+        return False
+    is_foreign = ending.run == run and ending.by_signal and ending.status == signal.SIGKILL
+    return not (is_foreign and ending.result != "timeout" and folders.stale(slug).exists())
 
 
 def _reason(ending: Ending) -> str:

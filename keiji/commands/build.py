@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keiji import arming, environment, files, marks, output, recovery, workspace
 from keiji import build as building
-from keiji import environment, files, output, workspace
 from keiji.build import Built
-from keiji.commands import arming
 from keiji.directives import Directive, Verb
 from keiji.errors import HostFailed, KeijiError
 from keiji.evaluating import Evaluator
@@ -105,6 +104,8 @@ def _build_all(session: Session, slugs: list[str], restart: bool) -> list[KeijiE
 def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task | None) -> Change:
     """Build one task up to its record; raises with everything as it was."""
     host, folders = session.host, session.folders
+    if recovery.finish_directive(folders, host, slug, session.store):
+        record = None
 
     def firing(schedule: Schedule, slug: str) -> dict[str, Any]:
         located = schedule.in_zone(session.settings.time_zone)
@@ -143,7 +144,8 @@ def _one(session: Session, store: Store, tools: Tools, slug: str, record: Task |
 def _bring_up(session: Session, changes: list[Change]) -> list[str]:
     """Tell the manager, once for all; the tasks that it would not wait for."""
     new = [change.slug for change in changes if change.is_new]
-    idle = arming.bring_up(session, [change.slug for change in changes], new)
+    slugs = [change.slug for change in changes]
+    idle = arming.bring_up(session.folders, session.host, slugs, new)
     told = [change for change in changes if change.slug not in idle and (change.was or change.built.changed)]
     timers = session.host.timers([change.slug for change in told])
     for change in told:
@@ -161,7 +163,7 @@ def _undo(session: Session, store: Store, changes: list[Change]) -> None:
     """Put back what each task had before, as far as manager and database let it."""
     for change in changes:
         if change.was:
-            arming.mark(session.folders, change.slug)
+            marks.mark(session.folders, change.slug)
         for path, text in change.was.items():
             if text is None:
                 path.unlink(missing_ok=True)
@@ -174,9 +176,9 @@ def _undo(session: Session, store: Store, changes: list[Change]) -> None:
     with suppress(KeijiError):
         session.host.disarm(new)
         # Those that had a timer before get it back; a mark that stays has the next build try again.
-        arming.bring_up(session, [change.slug for change in changes])
+        arming.bring_up(session.folders, session.host, [change.slug for change in changes])
     for slug in new:
-        session.folders.stale(slug).unlink(missing_ok=True)
+        marks.unmark(session.folders, slug)
     with suppress(KeijiError):
         for change in changes:
             if change.record:

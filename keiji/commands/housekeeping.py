@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from keiji import ledger, output, running, session, verdict
-from keiji.commands import arming
+from keiji import arming, ledger, marks, output, recovery, running, session, stopping, verdict
 from keiji.commands.delivering import deliver, settle_dead
-from keiji.errors import HostFailed, KeijiError
+from keiji.errors import HostFailed, KeijiError, TaskBusy
 from keiji.locks import task_lock
+from keiji.runfile import listed
 from keiji.session import Session
 
 if TYPE_CHECKING:
     from keiji.store import Store
+
+_T = TypeVar("_T")
 
 
 def startup(current: Session) -> None:
@@ -28,52 +31,78 @@ def startup(current: Session) -> None:
 
 
 def keep_house(current: Session) -> None:
-    """Deliver records and judge runs that died unseen."""
+    """Deliver records, judge runs that died unseen, finish what was cut short."""
     settle_dead(current, thorough=True)
     with current.store() as store:
         delivered = deliver(current, store)
+        is_recorded = partial(_is_recorded, store)
         for slug in current.host.failed():
-            _judge_unborn(current, slug, partial(_is_recorded, store, slug))
+            _with(current, slug, lambda slug: _judge_unborn(current, slug, is_recorded))
+    finished = finish_changes(current)
     mended = mend_arming(current)
     ledger.sweep(current.folders)
-    output.say(f"delivered {delivered} records, armed {len(mended)} timers again")
+    output.say(
+        f"delivered {delivered} records, finished {len(finished)} changes that were cut short, "
+        f"armed {len(mended)} timers again"
+    )
+
+
+def finish_changes(current: Session) -> list[str]:
+    """Bring into agreement what builds and directives left that were cut short; the tasks concerned."""
+    folders, host = current.folders, current.host
+    marked = marks.marked(folders)
+    finished = [slug for slug in marked if _with(current, slug, lambda slug: _finish(current, slug))]
+    # What no mark tells of: a power cut leaves requests, and a run that is on its way out the intent.
+    for path in (*listed(folders.run / "requested"), *listed(folders.run / "stopping")):
+        _with(current, path.name, lambda slug: stopping.tidy(folders, host, slug))
+    return finished
 
 
 def mend_arming(current: Session) -> list[str]:
-    """Arm the tasks whose timers should wait and don't, because a build or an update was cut short."""
+    """Arm the tasks whose timers should wait and don't."""
     if not current.host.is_started():
         return []
     timers = current.host.timers(current.host.installed())
     idle = [
         slug
         for slug, timer in timers.items()
-        if current.folders.stale(slug).exists() or (arming.is_due(current, slug) and not timer.is_active)
+        if arming.is_due(current.folders, current.host, slug) and not timer.is_active
     ]
-    return [slug for slug in idle if _mend(current, slug)]
+    return [slug for slug in idle if _with(current, slug, lambda slug: _arm(current, slug))]
 
 
-def _mend(current: Session, slug: str) -> bool:
-    try:
-        with task_lock(current.folders, slug, patience=1.0):
-            if arming.bring_up(current, [slug]):
-                raise HostFailed("its timer does not come to wait for a time")
-    except KeijiError as problem:
-        output.error(f"{slug}: {problem.message}")
-        return False
+def _finish(current: Session, slug: str) -> bool:
+    if marks.why(current.folders, slug) is None:
+        return False  # it was being changed, and now it is
+    recovery.recover(current.folders, current.host, slug, current.store)
+    return True
+
+
+def _arm(current: Session, slug: str) -> bool:
+    if arming.bring_up(current.folders, current.host, [slug]):
+        raise HostFailed("its timer does not come to wait for a time")
     current.host.log(slug, "ERROR", "its timer did not wait though it should; it does now")
     return True
 
 
-def _is_recorded(store: Store, slug: str, run: str) -> bool:
-    return store.find_run(slug, run) is not None
+def _judge_unborn(current: Session, slug: str, is_recorded: Callable[[str, str], bool]) -> None:
+    verdict.settle_unborn(current.folders, current.host, slug, partial(is_recorded, slug))
 
 
-def _judge_unborn(current: Session, slug: str, is_recorded: verdict.IsRecorded) -> None:
+def _with(current: Session, slug: str, work: Callable[[str], _T]) -> _T | None:
+    """Work on a task under its lock; None where that fails, which is told, or somebody is changing it."""
     try:
         with task_lock(current.folders, slug, patience=1.0):
-            verdict.settle_unborn(current.folders, current.host, slug, is_recorded)
+            return work(slug)
+    except TaskBusy:
+        return None
     except KeijiError as problem:
         output.error(f"{slug}: {problem.message}")
+        return None
+
+
+def _is_recorded(store: Store, slug: str, run: str) -> bool:
+    return store.find_run(slug, run) is not None
 
 
 def main(arguments: list[str]) -> int:

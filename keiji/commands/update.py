@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from keiji import arming, environment, marks, output, recovery
 from keiji import build as building
-from keiji import environment, output
-from keiji.commands import arming
 from keiji.errors import KeijiError
 from keiji.locks import allow_many, task_lock
 from keiji.session import Session
@@ -29,15 +28,18 @@ def update(session: Session, cc: bool) -> int:
     allow_many()
     changed, problems = 0, []
     locked: list[str] = []
+    stored = {task.slug: task for task in tasks}
     with ExitStack() as locks:
-        for task in tasks:
+        for slug in {**stored, **dict.fromkeys(marks.marked(session.folders))}:
             try:
-                locks.enter_context(task_lock(session.folders, task.slug))
-                locked.append(task.slug)
-                changed += _render(session, task)
+                locks.enter_context(task_lock(session.folders, slug))
+                is_deleted = recovery.finish_directive(session.folders, session.host, slug, session.store)
+                if slug in stored and not is_deleted:
+                    locked.append(slug)
+                    changed += _render(session, stored[slug])
             except KeijiError as problem:
                 problems.append(problem.message)
-        idle = arming.bring_up(session, locked)
+        idle = arming.bring_up(session.folders, session.host, locked)
     problems += [f"the timer of {slug!r} did not come to wait for a time" for slug in idle]
     output.say(f"updated: {len(own)} of keiji's own units, {changed} of {len(tasks)} tasks' units changed")
     for message in problems:

@@ -15,7 +15,7 @@ from authoring import FUNCTION, SCHEDULE, new_folders, ready, write_task
 
 from keiji import files, latches
 from keiji.commands import build as command
-from keiji.directives import Dispatcher
+from keiji.dispatcher import Dispatcher
 from keiji.run import Result, Run
 from keiji.runfile import Entry, render
 from keiji.schedule import Schedule

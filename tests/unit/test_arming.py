@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commanding import Place
 
-from keiji.commands import arming
+from keiji import arming
 from keiji.errors import HostFailed
 from keiji.testing import broken
 
@@ -73,7 +73,7 @@ def test_anyone_may_read_a_unit_and_its_folder_is_made(place: Place, tmp_path: P
 def test_tasks_that_wait_and_have_not_changed_are_left_alone(place: Place) -> None:
     place.add()
 
-    assert arming.bring_up(place.session, ["ping"]) == []
+    assert arming.bring_up(place.folders, place.host, ["ping"]) == []
 
     assert place.host.reloads == 0
 
@@ -85,7 +85,7 @@ def test_a_changed_timer_does_not_wait_while_the_manager_reads_it(place: Place) 
     armed: list[set[str]] = []
     place.host.reload = lambda: armed.append({*place.host.armed})  # type: ignore[method-assign]
 
-    arming.bring_up(place.session, ["ping"])
+    arming.bring_up(place.folders, place.host, ["ping"])
 
     assert armed == [set()]
     assert place.host.armed == {"ping"}
@@ -99,7 +99,7 @@ def test_what_is_due_while_a_changed_timer_rests_is_caught_up(place: Place) -> N
     place.host.arm = lambda slugs, rested=None: told.append(rested) or arm(slugs, rested)  # type: ignore
     before = time.time()
 
-    arming.bring_up(place.session, ["ping"])
+    arming.bring_up(place.folders, place.host, ["ping"])
 
     ((_, since),) = told[0].items()  # type: ignore[attr-defined]
     assert before <= since <= time.time()
@@ -113,7 +113,7 @@ def test_a_timer_that_did_not_wait_before_has_nothing_to_catch_up(place: Place) 
     arm = place.host.arm
     place.host.arm = lambda slugs, rested=None: told.append(rested) or arm(slugs, rested)  # type: ignore
 
-    arming.bring_up(place.session, ["ping"])
+    arming.bring_up(place.folders, place.host, ["ping"])
 
     assert told == [{}]
 
@@ -122,7 +122,7 @@ def test_a_task_that_the_manager_never_loaded_needs_no_reload(place: Place) -> N
     place.add()
     place.mark()
 
-    arming.bring_up(place.session, ["ping"], new=["ping"])
+    arming.bring_up(place.folders, place.host, ["ping"], new=["ping"])
 
     assert (place.host.reloads, place.is_marked()) == (0, False)
 
@@ -132,7 +132,7 @@ def test_the_mark_of_a_timer_that_does_not_come_to_wait_stays(place: Place) -> N
     place.mark()
     place.host.deaf.add("ping")
 
-    assert arming.bring_up(place.session, ["ping"]) == ["ping"]
+    assert arming.bring_up(place.folders, place.host, ["ping"]) == ["ping"]
 
     assert place.is_marked()
 
@@ -144,7 +144,7 @@ def test_the_mark_stays_while_the_manager_does_not_answer(place: Place, method: 
     place.host.faults[method] = broken()
 
     with pytest.raises(HostFailed):
-        arming.bring_up(place.session, ["ping"])
+        arming.bring_up(place.folders, place.host, ["ping"])
 
     assert place.is_marked()
 
@@ -154,7 +154,7 @@ def test_while_the_system_is_stopped_nothing_is_armed_but_all_is_read(place: Pla
     place.add()
     place.mark()
 
-    assert arming.bring_up(place.session, ["ping"]) == []
+    assert arming.bring_up(place.folders, place.host, ["ping"]) == []
 
     assert (place.host.armed, place.host.reloads, place.is_marked()) == (set(), 1, False)
 
@@ -166,7 +166,7 @@ def test_a_disabled_and_a_held_task_are_not_due(place: Place) -> None:
     place.hold("held")
     place.host.armed.clear()
 
-    arming.bring_up(place.session, ["held", "disabled", "ping"])
+    arming.bring_up(place.folders, place.host, ["held", "disabled", "ping"])
 
     assert place.host.armed == {"ping"}
 
@@ -182,4 +182,4 @@ def test_a_task_that_is_held_while_it_is_armed_has_not_failed_to_wait(place: Pla
 
     place.host.arm = held_meanwhile  # type: ignore[method-assign,assignment]
 
-    assert arming.bring_up(place.session, ["ping"]) == []
+    assert arming.bring_up(place.folders, place.host, ["ping"]) == []

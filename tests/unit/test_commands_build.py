@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from authoring import SCHEDULE_HEAD
 from commanding import EVERY_MINUTE, Place
@@ -335,7 +337,7 @@ def test_a_manager_that_stops_answering_leaves_the_build_before(built: Place, an
     host = Timerless(built.folders)
     vars(host).update(vars(built.host))
     vars(built)["host"] = host
-    built.session = type(built.session)(built.folders, built.session.settings, host)
+    built.session = replace(built.session, host=host)
     before = built.state()
     change(built)
     host.silent_after = answered

@@ -8,7 +8,8 @@ import uuid
 import pytest
 
 from keiji import files, latches, running
-from keiji.directives import Directive, Dispatcher, Verb
+from keiji.directives import Directive, Verb
+from keiji.dispatcher import Dispatcher
 from keiji.errors import HostFailed, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
 from keiji.folders import Folders
 from keiji.run import Result
