@@ -103,7 +103,7 @@ def get(name: str | None, as_json: bool) -> None:
 @_as_json
 def list_(as_json: bool) -> None:
     """Print a line for each task."""
-    from keiji.commands.looking import list_tasks
+    from keiji.commands.listing import list_tasks
 
     list_tasks(_session(), as_json)
 

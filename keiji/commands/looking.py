@@ -1,4 +1,4 @@
-"""The commands that only look: `task get`, `list`, `history`, `next`.
+"""The commands that only look: `task get`, `history`, `next`; `task list` has a file of its own.
 
 Reads are direct: the store, the run files and the manager are asked here, no directive is sent.
 """
@@ -26,7 +26,7 @@ def get(session: Session, name: str | None, as_json: bool) -> None:
     with session.store() as store:
         deliver(session, store)
         tasks = store.tasks() if name is None else [find(session, store, name)]
-        seen = _observe(session, store, tasks)
+        seen = observe(session, store, tasks)
     if as_json:
         records = [as_dict(session, task, state) for task, state in seen]
         output.dump(records if name is None else records[0])
@@ -37,36 +37,6 @@ def get(session: Session, name: str | None, as_json: bool) -> None:
         output.say(record(session, task, state))
     if not seen:
         output.note("no task has been built yet: `keiji task create NAME --desc TEXT`, then build it")
-
-
-def list_tasks(session: Session, as_json: bool) -> None:
-    """Print a line for each task."""
-    now = datetime.now(timezone.utc)
-    with session.store() as store:
-        deliver(session, store)
-        last = store.last_runs()
-        seen = _observe(session, store, store.tasks())
-    if as_json:
-        output.dump([_with_last(session, task, state, last.get(task.slug)) for task, state in seen])
-        return
-    rows = [
-        [
-            task.name,
-            str(states.word(state)),
-            str(task.schedule),
-            _last(last.get(task.slug), now),
-            _next(session, state, now),
-        ]
-        for task, state in seen
-    ]
-    rows += [[slug, str(states.State.CREATED), "-", "-", "-"] for slug in _unbuilt(session, seen)]
-    lost = sorted(set(session.host.installed()) - {task.slug for task, _ in seen})
-    if lost:
-        output.note(f"{', '.join(lost)}: installed, but not in the database: `keiji task build --all`")
-    if rows:
-        output.table(["NAME", "STATE", "SCHEDULE", "LAST", "NEXT"], rows)
-    else:
-        output.note("there is no task yet: keiji task create NAME --desc TEXT")
 
 
 def history(session: Session, name: str, n: int, as_json: bool) -> None:
@@ -163,7 +133,7 @@ def records(session: Session, store: Store, name: str | None) -> list[dict[str, 
     tasks = store.tasks() if name is None else [find(session, store, name)]
     return [
         {**as_dict(session, task, state), "state": str(states.word(state))}
-        for task, state in _observe(session, store, tasks)
+        for task, state in observe(session, store, tasks)
     ]
 
 
@@ -213,7 +183,7 @@ def run_dict(session: Session, run: Run) -> dict[str, Any]:
     }
 
 
-def _observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tuple[Task, TaskState]]:
+def observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tuple[Task, TaskState]]:
     """Each task with its state; the stored flags are mended where they differ from what is true."""
     tasks = list(tasks)
     seen = states.observe(session.folders, session.host, [task.slug for task in tasks])
@@ -236,37 +206,6 @@ def _may_be_polled(task: Task) -> bool:
     """Whether the period divides no day; told without asking for each task of a long list."""
     seconds = getattr(task.schedule.form, "seconds", 0)
     return bool(seconds and 86400 % seconds)
-
-
-def _unbuilt(session: Session, seen: list[tuple[Task, TaskState]]) -> list[str]:
-    from keiji import workspace
-
-    built = {task.slug for task, _ in seen}
-    return [slug for slug in workspace.task_slugs(session.folders) if slug not in built]
-
-
-def _with_last(session: Session, task: Task, state: TaskState, last: Run | None) -> dict[str, Any]:
-    entry = as_dict(session, task, state)
-    return {
-        **entry,
-        "state": str(states.word(state)),
-        "last_run": run_dict(session, last) if last else None,
-    }
-
-
-def _last(run: Run | None, now: datetime) -> str:
-    if run is None:
-        return "never"
-    took = output.stretch(run.ended - run.began)
-    return f"{run.result} in {took}, {output.stretch(now - run.ended)} ago"
-
-
-def _next(session: Session, state: TaskState, now: datetime) -> str:
-    if state.next_execution is None:
-        return "-"
-    local = state.next_execution.astimezone(session.settings.zone)
-    same_day = local.date() == now.astimezone(session.settings.zone).date()
-    return local.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
 
 
 def _result(run: Run) -> str:

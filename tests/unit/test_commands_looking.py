@@ -10,7 +10,7 @@ import pytest
 from commanding import Place
 from recording import a_run, an_entry, ended
 
-from keiji.commands import looking
+from keiji.commands import listing, looking
 from keiji.errors import NoSuchTask, TaskNotBuilt
 from keiji.host import Timer
 from keiji.run import Result, Trigger
@@ -207,7 +207,7 @@ def test_the_list_has_a_line_for_each_task(place: Place, capsys: Out) -> None:
     began = now - timedelta(minutes=5, seconds=2)
     place.record(a_run(task="ping-google", began=began, ended=began + timedelta(seconds=2)))
 
-    looking.list_tasks(place.session, as_json=False)
+    listing.list_tasks(place.session, as_json=False)
 
     head, held, ping = map(cells, capsys.readouterr().out.splitlines())
     assert head == ["NAME", "STATE", "SCHEDULE", "LAST", "NEXT"]
@@ -222,7 +222,7 @@ def test_the_list_has_a_line_for_each_task(place: Place, capsys: Out) -> None:
 def test_a_task_that_was_never_built_is_listed_as_created(place: Place, capsys: Out) -> None:
     place.write("new")
 
-    looking.list_tasks(place.session, as_json=False)
+    listing.list_tasks(place.session, as_json=False)
 
     assert cells(capsys.readouterr().out.splitlines()[1]) == ["new", "created", "-", "-", "-"]
 
@@ -232,7 +232,7 @@ def test_the_json_list_has_the_record_with_state_and_last_run(place: Place, caps
     place.add("b")
     place.record(a_run(task="a"))
 
-    looking.list_tasks(place.session, as_json=True)
+    listing.list_tasks(place.session, as_json=True)
 
     a, b = json.loads(capsys.readouterr().out)
     assert [*a] == [*FIELDS, "state", "last_run"]
@@ -241,7 +241,7 @@ def test_the_json_list_has_the_record_with_state_and_last_run(place: Place, caps
 
 
 def test_an_empty_list_shows_the_way_to_a_task(place: Place, capsys: Out) -> None:
-    looking.list_tasks(place.session, as_json=False)
+    listing.list_tasks(place.session, as_json=False)
 
     said = capsys.readouterr()
     assert (said.out, "keiji task create" in said.err) == ("", True)
