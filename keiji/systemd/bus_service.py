@@ -26,15 +26,20 @@ _SHOWN = 3  # lines of a failed start
 def start() -> None:
     """Have the service run; raises `BusUnavailable` with what keeps it from that."""
     began, give_up = time.time(), time.monotonic() + _START_PATIENCE
+    reads_anew = True
     try:
         while not is_masked():
             if systemctl.call("start", *_UNIT, check=False, timeout=_START_PATIENCE).returncode == 0:
                 return
             unit = _show("LoadState", "ActiveState", "FragmentPath", "InvocationID")
+            if unit["LoadState"] == "masked" and reads_anew:
+                systemctl.call("daemon-reload")
+                reads_anew = False
             # While it is stopped to stay down, a start is refused rather than queued.
-            if unit["ActiveState"] != "deactivating" or time.monotonic() > give_up:
+            elif unit["ActiveState"] != "deactivating" or time.monotonic() > give_up:
                 raise BusUnavailable(_why_not(unit, began))
-            time.sleep(_PAUSE)
+            else:
+                time.sleep(_PAUSE)
     except HostFailed as problem:
         raise BusUnavailable(problem.message) from None
     raise BusUnavailable(_STOPPED)
@@ -60,11 +65,13 @@ def stop(stay: bool) -> bool:
 
 
 def allow() -> bool:
-    """Take the mask away; whether there was one."""
+    """Take the mask away; whether there was one.
+
+    A manager that still has it loaded forgets it with its next reload, at the latest when `start` meets it.
+    """
     if not is_masked():
         return False
-    mask_path().unlink()
-    _loaded_from(masked=False)
+    mask_path().unlink(missing_ok=True)
     return True
 
 
@@ -145,27 +152,22 @@ def _wait_for_end(invocation: str, said: str) -> None:
 
 
 def _check_masked() -> None:
-    state, path = _loaded_from(masked=True)
-    if state == "masked":
+    """See that the manager keeps the service down; raises `BusUnavailable` when another file is in the way.
+
+    It looks for the mask by itself, but for a unit that it still has loaded. To have it read all units
+    again may take it a second.
+    """
+    if _show("LoadState")["LoadState"] == "masked":
+        return
+    systemctl.call("daemon-reload")
+    unit = _show("LoadState", "FragmentPath")
+    if unit["LoadState"] == "masked":
         return
     mask_path().unlink(missing_ok=True)
     raise BusUnavailable(
-        f"the bus is stopped, but the next call starts it again: {path} is used in the place of "
-        "keiji's own unit; remove that file"
+        f"the bus is stopped, but the next call starts it again: {unit['FragmentPath']} is used in the "
+        "place of keiji's own unit; remove that file"
     )
-
-
-def _loaded_from(masked: bool) -> tuple[str, str]:
-    """How the manager has loaded the unit, and which file, after the mask was put up or taken down.
-
-    It looks at the files by itself, but for a unit that it still has loaded. To have it read all units
-    again may take it a second.
-    """
-    shown = _show("LoadState", "FragmentPath")
-    if (shown["LoadState"] == "masked") is not masked:
-        systemctl.call("daemon-reload")
-        shown = _show("LoadState", "FragmentPath")
-    return shown["LoadState"], shown["FragmentPath"]
 
 
 def _why_not(unit: dict[str, str], began: float) -> str:

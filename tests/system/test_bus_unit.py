@@ -272,6 +272,21 @@ def test_it_stays_down_though_many_call_while_it_is_stopped(keiji, wire, unit):
     assert (unit("ActiveState"), unit("InvocationID"), wire.owner()) == ("inactive", before, "")
 
 
+def test_nothing_begins_once_the_mask_is_there_though_the_manager_has_not_read_it(
+    keiji, wire, unit, systemctl, wait_for
+):
+    keiji("init")
+    wire.call("Ping")
+    systemctl("kill", "--signal=KILL", UNIT)
+    wait_for(lambda: unit("ActiveState") == "failed", "its end")  # so the manager keeps what it has read
+    mask().parent.mkdir(parents=True, exist_ok=True)
+    mask().symlink_to("/dev/null")
+
+    systemctl("start", UNIT)
+
+    assert (unit("LoadState"), unit("ActiveState")) == ("loaded", "failed")
+
+
 def test_a_reboot_ends_the_stop(keiji, restart_manager):
     keiji("init")
     keiji("system", "stop", "--bus")
@@ -312,6 +327,19 @@ def test_stopping_and_starting_twice_is_fine(keiji):
     assert keiji("system", "stop", "--bus").stdout.startswith("bus is already stopped")
     assert keiji("system", "start", "--bus").stdout == "bus is started\n"
     assert keiji("system", "start", "--bus").stdout == "bus is already started\n"
+
+
+def test_one_that_was_killed_and_stopped_starts_again(keiji, wire, unit, systemctl, wait_for):
+    keiji("init")
+    wire.call("Ping")
+    systemctl("kill", "--signal=KILL", UNIT)
+    wait_for(lambda: unit("ActiveState") == "failed", "its end")  # so the manager keeps what it has read
+    keiji("system", "stop", "--bus")
+    assert unit("LoadState") == "masked"
+
+    keiji("system", "start", "--bus")
+
+    assert wire.call("Ping", start=False)
 
 
 def test_a_file_in_the_place_of_the_unit_is_named_for_it_can_not_be_kept_down(keiji, systemctl, wire):

@@ -9,7 +9,7 @@ from commanding import Place
 from recording import an_entry
 
 from keiji.commands import system
-from keiji.errors import HostFailed
+from keiji.errors import BusUnavailable, HostFailed
 from keiji.run import Result
 
 Out = pytest.CaptureFixture[str]
@@ -31,6 +31,7 @@ def test_start_arms_every_task_that_is_neither_held_nor_disabled(stopped: Place,
 
     assert stopped.host.armed == {"ping"}
     assert capsys.readouterr().out == "scheduler is started: 1 task armed\n"
+    assert not stopped.host.bus_runs
 
 
 def test_starting_twice_changes_nothing(stopped: Place, capsys: Out) -> None:
@@ -133,3 +134,109 @@ def test_status_starts_nothing(stopped: Place) -> None:
 
     assert stopped.state() == before
     assert not stopped.host.is_started()
+
+
+# the bus
+
+
+def test_the_bus_alone_is_started_at_once(stopped: Place, capsys: Out) -> None:
+    stopped.host.stop_bus(stay=True)
+
+    system.start(stopped.session, system.BUS)
+
+    assert stopped.host.bus_runs
+    assert stopped.host.armed == set()
+    assert capsys.readouterr().out == "bus is started\n"
+
+
+def test_a_bus_that_can_not_start_says_so_at_once(place: Place) -> None:
+    place.host.faults["start_bus"] = BusUnavailable("the bus does not start")
+
+    with pytest.raises(BusUnavailable, match="does not start"):
+        system.start(place.session, system.BUS)
+
+
+def test_start_lets_a_stopped_bus_be_called_and_starts_no_process(stopped: Place, capsys: Out) -> None:
+    stopped.host.stop_bus(stay=True)
+
+    system.start(stopped.session, None)
+
+    assert (stopped.host.bus_stays_down, stopped.host.bus_runs) == (False, False)
+    assert capsys.readouterr().out.startswith("bus is started: it runs when it is called\n")
+
+
+def test_stop_ends_the_bus_after_the_scheduler_and_keeps_it_down(place: Place, capsys: Out) -> None:
+    place.host.start_bus()
+
+    system.stop(place.session, None)
+
+    assert (place.host.bus_stays_down, place.host.bus_runs) == (True, False)
+    scheduler, bus = capsys.readouterr().out.splitlines()
+    assert scheduler == "scheduler is stopped: nothing begins until `keiji system start`"
+    assert bus == "bus is stopped: it takes no directives until `keiji system start`"
+
+
+def test_the_bus_alone_is_stopped(place: Place, capsys: Out) -> None:
+    system.stop(place.session, system.BUS)
+
+    assert place.host.is_started()
+    assert place.host.bus_stays_down
+    said = capsys.readouterr().out
+    assert said == "bus is stopped: it takes no directives until `keiji system start --bus`\n"
+
+
+def test_the_scheduler_alone_is_stopped_and_started(place: Place, capsys: Out) -> None:
+    place.host.start_bus()
+
+    system.stop(place.session, system.SCHEDULER)
+    system.start(place.session, system.SCHEDULER)
+    system.restart(place.session, system.SCHEDULER)
+
+    assert place.host.bus_runs
+    assert "bus" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", [None, system.BUS])
+def test_what_is_done_twice_is_done_already(place: Place, capsys: Out, part: str | None) -> None:
+    for verb in (system.stop, system.start):
+        verb(place.session, part)
+        assert "already" not in capsys.readouterr().out
+
+        verb(place.session, part)
+
+        assert "already" in capsys.readouterr().out
+
+
+def test_a_restarted_bus_runs_though_it_was_stopped(place: Place, capsys: Out) -> None:
+    place.host.stop_bus(stay=True)
+
+    system.restart(place.session, system.BUS)
+
+    assert place.host.bus_runs
+    assert capsys.readouterr().out == "bus is restarted\n"
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_restart_of_all_ends_the_bus_which_comes_back_when_it_is_called(
+    place: Place, capsys: Out, runs: bool
+) -> None:
+    if runs:
+        place.host.start_bus()
+
+    system.restart(place.session, None)
+
+    assert (place.host.bus_runs, place.host.is_bus_answering()) == (False, True)
+    assert ("bus has ended" in capsys.readouterr().out) is runs
+
+
+@pytest.mark.parametrize(("stopped_bus", "word"), [(False, "ONLINE"), (True, "OFFLINE")])
+def test_the_bus_is_online_when_a_call_would_be_answered(
+    place: Place, capsys: Out, stopped_bus: bool, word: str
+) -> None:
+    if stopped_bus:
+        place.host.stop_bus(stay=True)
+
+    system.status(place.session, system.BUS)
+
+    assert capsys.readouterr().out.splitlines()[2] == f"bus                {word}"
+    assert not place.host.bus_runs

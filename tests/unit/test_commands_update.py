@@ -182,6 +182,32 @@ def test_keiji_s_own_units_are_installed_where_they_are_missing(
     assert "updated: 1 of keiji's own units" in capsys.readouterr().out
 
 
+def test_a_bus_that_runs_is_ended_before_the_database_is_touched(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.host.start_bus()
+    ran: list[bool] = []
+    store = type(place.session).store
+    monkeypatch.setattr(
+        type(place.session), "store", lambda self: (ran.append(place.host.bus_runs), store(self))[1]
+    )
+
+    assert update(place.session, cc=False) == 0
+
+    assert ran
+    assert not any(ran)
+    assert capsys.readouterr().out.startswith("bus has ended")
+
+
+def test_a_bus_that_does_not_run_is_not_spoken_of(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.host.stop_bus(stay=True)
+
+    update(place.session, cc=False)
+
+    assert place.host.bus_stays_down
+    assert not capsys.readouterr().out.startswith("bus")
+
+
 def test_the_database_is_brought_up_to_date(place: Place) -> None:
     place.folders.database.unlink()
 

@@ -1,0 +1,301 @@
+"""Starting, stopping and judging the bus service, with stand-ins for systemctl, busctl and journalctl."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from keiji.errors import BusUnavailable, HostFailed
+from keiji.systemd import bus_service, bus_unit
+
+STAND_IN = """\
+#!{python}
+import json, pathlib, sys
+
+words = sys.argv[1:]
+with open("{folder}/calls", "a") as calls:
+    calls.write(" ".join([pathlib.Path(sys.argv[0]).name, *words]) + "\\n")
+for part, (status, said, complaint) in json.loads(pathlib.Path("{folder}/answers").read_text()).items():
+    if part in words or part == pathlib.Path(sys.argv[0]).name:
+        sys.stdout.write(said)
+        sys.stderr.write(complaint)
+        sys.exit(status)
+"""
+LOADED = {
+    "LoadState": "loaded",
+    "ActiveState": "inactive",
+    "Result": "success",
+    "InvocationID": "",
+    "FragmentPath": "/home/ada/.local/share/systemd/user/io.keiji.Bus1.service",
+    "DropInPaths": "",
+    "ExecStart": f"{{ path={sys.executable} ; argv[]={sys.executable} -m x ; ignore_errors=no }}",
+    "ActiveEnterTimestampMonotonic": "0",
+    "InactiveExitTimestampMonotonic": "0",
+}
+RUN = "a" * 32
+
+
+class Programs:
+    """What the stand-ins answer: a word of the call, or the program → exit status, stdout, stderr."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.answers: dict[str, tuple[int, str, str]] = {}
+        self.bus_has_owner(False)
+        self.unit_is()
+
+    def answer(self, word: str, status: int = 0, said: str = "", complaint: str = "") -> None:
+        self.answers[word] = (status, said, complaint)
+        (self.folder / "answers").write_text(json.dumps(self.answers))
+
+    def unit_is(self, **changes: str) -> None:
+        self.answer("show", said="".join(f"{k}={v}\n" for k, v in {**LOADED, **changes}.items()))
+
+    def bus_has_owner(self, has: bool) -> None:
+        self.answer("NameHasOwner", said=f"b {str(has).lower()}\n")
+
+    def calls(self) -> list[str]:
+        file = self.folder / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def asked(self, word: str) -> list[str]:
+        return [call for call in self.calls() if word in call.split()]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    for name in ("bin", "runtime"):
+        (tmp_path / name).mkdir()
+    for name in ("systemctl", "busctl", "journalctl"):
+        script = tmp_path / "bin" / name
+        script.write_text(STAND_IN.format(python=sys.executable, folder=tmp_path))
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setattr(bus_service, "_JOURNAL_PATIENCE", 0.2)
+    monkeypatch.setattr(bus_service, "_PAUSE", 0.01)
+    return Programs(tmp_path)
+
+
+def entry(message: str, run: str = RUN, at: int = 4_000_000_000) -> str:
+    fields = {"MESSAGE": message, "_SYSTEMD_INVOCATION_ID": run, "__REALTIME_TIMESTAMP": f"{at}000000"}
+    return json.dumps(fields) + "\n"
+
+
+# would a call be answered?
+
+
+def test_an_idle_service_would_answer_and_is_not_called(programs: Programs) -> None:
+    assert bus_service.is_answering()
+    assert not programs.asked("Ping")
+    assert not programs.asked("start")
+
+
+@pytest.mark.parametrize(("status", "answers"), [(0, True), (1, False)])
+def test_who_has_the_name_must_answer_now(programs: Programs, status: int, answers: bool) -> None:
+    programs.bus_has_owner(True)
+    programs.answer("Ping", status)
+
+    assert bus_service.is_answering() is answers
+
+    (call,) = programs.asked("Ping")
+    assert "--auto-start=no" in call
+    assert "--timeout=" in call
+
+
+def test_without_a_session_bus_nobody_answers(programs: Programs) -> None:
+    programs.answer("NameHasOwner", 1, complaint="Failed to connect to bus\n")
+
+    assert not bus_service.is_answering()
+
+
+@pytest.mark.parametrize(
+    ("unit", "answers"),
+    [
+        ({"LoadState": "not-found"}, False),
+        ({"LoadState": "masked"}, False),
+        ({"LoadState": "bad-setting"}, False),
+        ({"ExecStart": "{ path=/nowhere/python ; argv[]=/nowhere/python -m x }"}, False),
+        ({"ExecStart": ""}, False),
+        ({"ActiveState": "deactivating"}, True),
+        ({"ActiveState": "failed", "Result": "exit-code"}, False),
+        ({"ActiveState": "failed", "Result": "timeout"}, False),
+        ({"ActiveState": "failed", "Result": "protocol"}, False),
+        ({"ActiveState": "failed", "Result": "signal"}, True),
+        # it had come up
+        ({"ActiveState": "failed", "Result": "exit-code", "ActiveEnterTimestampMonotonic": "8"}, True),
+        ({"ActiveState": "failed", "Result": "timeout", "ActiveEnterTimestampMonotonic": "8"}, True),
+    ],
+)
+def test_a_service_that_does_not_run_is_judged_by_its_unit(
+    programs: Programs, unit: dict[str, str], answers: bool
+) -> None:
+    programs.unit_is(**{"InactiveExitTimestampMonotonic": "7", **unit})
+
+    assert bus_service.is_answering() is answers
+
+
+def test_a_service_that_was_stopped_to_stay_down_would_not_answer(programs: Programs) -> None:
+    bus_unit.mask_path().parent.mkdir(parents=True)
+    bus_unit.mask_path().symlink_to("/dev/null")
+
+    assert not bus_service.is_answering()
+
+
+def test_the_files_in_use_are_unit_and_drop_ins(programs: Programs) -> None:
+    programs.unit_is(DropInPaths="/a/x.conf /b/y.conf")
+
+    assert bus_service.used_files() == [LOADED["FragmentPath"], "/a/x.conf", "/b/y.conf"]
+    programs.unit_is(LoadState="not-found", FragmentPath="")
+    assert bus_service.used_files() == []
+
+
+# starting
+
+
+def test_a_start_takes_one_call(programs: Programs) -> None:
+    bus_service.start()
+
+    assert programs.calls() == ["systemctl --user start -- io.keiji.Bus1.service"]
+
+
+def test_a_stopped_service_is_not_started(programs: Programs) -> None:
+    bus_service.stop(stay=False)
+    bus_unit.mask_path().parent.mkdir(parents=True)
+    bus_unit.mask_path().symlink_to("/dev/null")
+
+    with pytest.raises(BusUnavailable, match="keiji system start --bus"):
+        bus_service.start()
+
+    assert not programs.asked("start")
+
+
+def test_a_failed_start_tells_the_last_three_lines_of_the_service_itself(programs: Programs) -> None:
+    programs.answer("start", 1, complaint="Job failed\n")
+    programs.unit_is(ActiveState="failed", InvocationID=RUN)
+    lines = [entry("an older try", "b" * 32), *(entry(word) for word in ("one", "two", "three", "four"))]
+    programs.answer("journalctl", said="".join(lines) + entry("Failed with result", "c" * 32))
+
+    with pytest.raises(BusUnavailable) as told:
+        bus_service.start()
+
+    assert told.value.message.splitlines() == [
+        "the bus does not start:",
+        *("  two", "  three", "  four"),
+        "`keiji system logs --bus` shows more",
+    ]
+
+
+def test_where_the_service_said_nothing_the_manager_s_new_lines_are_told(programs: Programs) -> None:
+    programs.answer("start", 1, complaint="Job failed\n")
+    programs.unit_is(ActiveState="failed", InvocationID=RUN)
+    programs.answer("journalctl", said=entry("of yesterday", "", 1000) + entry("Failed with result", ""))
+
+    with pytest.raises(BusUnavailable) as told:
+        bus_service.start()
+
+    assert "Failed with result" in told.value.message
+    assert "yesterday" not in told.value.message
+
+
+def test_where_there_is_no_journal_the_error_is_short(programs: Programs) -> None:
+    programs.answer("start", 1, complaint="Job failed\n")
+    programs.unit_is(ActiveState="failed", InvocationID=RUN)
+
+    with pytest.raises(
+        BusUnavailable, match=r"the bus does not start:\n`keiji system logs --bus` shows more"
+    ):
+        bus_service.start()
+
+
+def test_a_start_that_takes_too_long_is_given_up(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(bus_service, "_START_PATIENCE", 0.2)
+
+    with pytest.raises(BusUnavailable, match="did not answer within"):
+        bus_service.start()
+
+
+def test_a_mask_that_only_the_manager_remembers_is_forgotten_once(programs: Programs) -> None:
+    programs.answer("start", 1, complaint="Unit is masked.\n")
+    programs.unit_is(LoadState="masked", FragmentPath="/home/ada/.config/systemd/user/io.keiji.Bus1.service")
+
+    with pytest.raises(BusUnavailable, match=r"masked by /home/ada/\.config/.*`systemctl --user unmask"):
+        bus_service.start()
+
+    assert len(programs.asked("start")) == 2
+    assert len(programs.asked("daemon-reload")) == 1
+
+
+def test_without_a_manager_the_error_is_that_of_the_host(programs: Programs) -> None:
+    for word in ("start", "show"):
+        programs.answer(word, 1, complaint="Failed to connect to bus: No medium found\n")
+
+    with pytest.raises(BusUnavailable, match="loginctl enable-linger"):
+        bus_service.start()
+
+
+# stopping
+
+
+def test_a_service_that_does_not_run_is_not_stopped(programs: Programs) -> None:
+    assert not bus_service.stop(stay=False)
+
+    assert not programs.asked("stop")
+    assert not bus_unit.mask_path().is_symlink()
+
+
+def test_a_service_that_does_not_end_in_time_is_told(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_service, "_STOP_PATIENCE", 0.2)
+    programs.unit_is(ActiveState="deactivating", InvocationID=RUN)
+    programs.answer("stop", 1, complaint="Job canceled.\n")
+
+    with pytest.raises(HostFailed, match="Job canceled"):
+        bus_service.stop(stay=False)
+
+
+def test_a_mask_that_the_manager_does_not_see_by_itself_takes_a_reload(programs: Programs) -> None:
+    with pytest.raises(BusUnavailable, match=LOADED["FragmentPath"]):
+        bus_service.stop(stay=True)
+
+    assert len(programs.asked("daemon-reload")) == 1
+    assert not bus_unit.mask_path().is_symlink()
+
+
+def test_a_mask_that_the_manager_sees_takes_no_reload(programs: Programs) -> None:
+    programs.unit_is(LoadState="masked")
+
+    assert not bus_service.stop(stay=True)
+
+    assert bus_service.is_masked()
+    assert not programs.asked("daemon-reload")
+
+
+def test_without_a_manager_nothing_is_masked(programs: Programs) -> None:
+    programs.answer("show", 1, complaint="Failed to connect to bus: No medium found\n")
+
+    with pytest.raises(HostFailed):
+        bus_service.stop(stay=True)
+
+    assert not bus_unit.mask_path().parent.exists()
+
+
+def test_to_allow_what_is_allowed_calls_nobody(programs: Programs) -> None:
+    assert not bus_service.allow()
+
+    assert programs.calls() == []
+
+
+def test_a_mask_is_lifted_once(programs: Programs) -> None:
+    programs.unit_is(LoadState="masked")
+    bus_service.stop(stay=True)
+
+    assert bus_service.allow()
+    assert not bus_service.allow()

@@ -1,0 +1,87 @@
+"""The bus service's files in the data folder; the manager and the session bus are stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keiji.folders import Folders
+from keiji.systemd import bus_unit
+
+CALLED = ["io.keiji.Bus1.service", "dbus-1/services/io.keiji.Bus1.service"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    """Folders of a person who has a data folder, a runtime folder and nothing in them."""
+    for name in ("data", "runtime", "bin"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    return Folders(tmp_path / "keiji", tmp_path / ".keiji")
+
+
+@pytest.fixture
+def bus_knows(tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A session bus that answers what this file holds."""
+    script = tmp_path / "bin" / "busctl"
+    script.write_text(f"#!/bin/sh\nexec cat {tmp_path}/answer\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    return tmp_path / "answer"
+
+
+def test_both_files_are_written_and_named_only_where_they_differ(folders: Folders) -> None:
+    first = bus_unit.write_files(folders)
+    second = bus_unit.write_files(folders)
+    bus_unit.unit_path().write_text("of an older keiji")
+    third = bus_unit.write_files(folders)
+
+    assert (first, second, third) == (CALLED, [], CALLED[:1])
+    assert "SystemdService=io.keiji.Bus1.service\n" in bus_unit.activation_path().read_text()
+    assert f'Environment="KEIJI_HOME={folders.home}"\n' in bus_unit.unit_path().read_text()
+
+
+def test_what_was_made_is_removed_with_its_folders(folders: Folders, tmp_path: Path) -> None:
+    bus_unit.write_files(folders)
+    bus_unit.mask_path().parent.mkdir(parents=True)
+    bus_unit.mask_path().symlink_to("/dev/null")
+
+    bus_unit.remove_files()
+    bus_unit.remove_files()
+
+    left = {
+        path.relative_to(tmp_path) for name in ("data", "runtime") for path in (tmp_path / name).rglob("*")
+    }
+    assert left == {Path("data/systemd"), Path("runtime/systemd")}
+
+
+def test_what_others_have_there_stays(folders: Folders) -> None:
+    bus_unit.write_files(folders)
+    others = [path.with_name("other.service") for path in (bus_unit.unit_path(), bus_unit.activation_path())]
+    for path in others:
+        path.touch()
+
+    bus_unit.remove_files()
+
+    assert all(path.exists() for path in others)
+    assert not bus_unit.unit_path().exists()
+
+
+def test_a_bus_that_knows_the_service_is_not_spoken_of(bus_knows: Path) -> None:
+    bus_knows.write_text('as 2 "org.freedesktop.DBus" "io.keiji.Bus1"\n')
+
+    assert bus_unit.advice() == []
+
+
+def test_a_bus_that_looks_elsewhere_is_told_with_the_folder(bus_knows: Path, tmp_path: Path) -> None:
+    bus_knows.write_text('as 2 "org.freedesktop.DBus" "io.keiji.Bus10"\n')
+
+    (note,) = bus_unit.advice()
+
+    assert f"{tmp_path}/data/dbus-1/services" in note
+
+
+def test_without_a_session_bus_there_is_nothing_to_tell(bus_knows: Path) -> None:
+    assert bus_unit.advice() == []
