@@ -8,7 +8,7 @@ help:
 	@echo "make setup        install what is missing, make .venv with keiji in it"
 	@echo "make demo         the main job under a real user manager: three firings, logs, history, status"
 	@echo "make test         all tests; ARGS='-k latch' hands options to pytest"
-	@echo "make test-matrix  all tests on the oldest and newest Python and libraries"
+	@echo "make test-matrix  what may differ by them, on the oldest and newest Python and libraries"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        ratios to their floors; ONLY=cpu,drift measures these"
 	@echo "make clean        remove what these targets made"
@@ -22,7 +22,8 @@ demo: setup
 test: setup
 	$(MANAGER) $(PYTHON) -m pytest $(ARGS)
 
-test-matrix: setup
+test-matrix:
+	@packaging/setup matrix
 	$(PYTHON) tests/harness/matrix.py $(ARGS)
 
 lint: setup
