@@ -8,6 +8,7 @@ upgrade the process must not mix old code with new.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
@@ -109,7 +110,8 @@ class Service:
         self.log("started", version=__version__, home=str(self.desk.folders.home))
         self.desk.deliver_soon()
         self.loop.run()
-        self.bus.con.flush_sync(None)
+        with contextlib.suppress(GLib.Error):  # the session bus may be gone
+            self.bus.con.flush_sync(None)
 
     def log(self, event: str, **fields: object) -> None:
         """Write a line of the service's own log; beside what goes on, for structlog takes long to load."""
@@ -217,7 +219,8 @@ class Service:
             return
         self._is_leaving = True
         self.log("leaving", why=why)
-        self._name.unown()
+        with contextlib.suppress(GLib.Error):  # the session bus may be gone, and the name with it
+            self._name.unown()
         GLib.timeout_add(_GRACE, self._quit_when_done)
 
     def _quit_when_done(self) -> bool:

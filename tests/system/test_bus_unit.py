@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -399,6 +400,28 @@ def test_a_start_waits_for_the_service_that_leaves(keiji, stop_in_flight, unit, 
 
     assert (started.returncode, unit("ActiveState")) == (0, "active")
     assert unit("MainPID") != process
+
+
+def test_at_logout_it_finishes_what_is_in_flight(keiji, stop_in_flight, unit, restart_manager, wait_for):
+    logout = threading.Thread(target=restart_manager)
+    logout.start()
+    wait_for(lambda: unit("ActiveState") == "deactivating", "the bus to be told")
+
+    stopped = stop_in_flight()
+    logout.join(60)
+
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+
+
+def test_it_ends_with_the_session_bus_and_comes_back_with_it(keiji, systemctl, unit, wait_for):
+    keiji("init")
+    subprocess.run(PING, check=True, capture_output=True)
+
+    systemctl("kill", "--signal=KILL", "dbus.service")
+    wait_for(lambda: unit("ActiveState") in ("inactive", "failed"), "its end")
+
+    assert is_online(keiji)
+    assert keiji("task", "stop", "none", status=1).stderr.startswith("keiji: there is no task")
 
 
 def test_a_frozen_service_is_restarted(keiji, wire, systemctl):
