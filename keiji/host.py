@@ -186,7 +186,7 @@ class Host(Protocol):
         """The files by which the manager runs the bus service; none where it knows no such service."""
 
     def bus_advice(self) -> list[str]:
-        """Notes about what keeps other programs from starting the bus service by a call."""
+        """Notes about what keeps keiji, or other programs, from starting the bus service."""
 
     # logs
     def log(self, slug: str, level: str, message: str) -> None:

@@ -8,7 +8,7 @@ import time
 from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
 from keiji.systemd import journal, names, systemctl
-from keiji.systemd.bus_unit import DAEMON, mask_path
+from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
 
 # The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
 _START_PATIENCE = 190.0
@@ -173,7 +173,8 @@ def _check_masked() -> None:
 def _why_not(unit: dict[str, str], began: float) -> str:
     """What keeps the service from starting, and what to do."""
     if unit["LoadState"] == "not-found":
-        return "the bus service is not installed here: `keiji init` installs it"
+        is_there = unit_path().exists()
+        return unseen() if is_there else "the bus service is not installed here: `keiji init` installs it"
     if unit["LoadState"] == "masked":
         lifts = f"`systemctl --user unmask {names.BUS_SERVICE}` lifts it"
         return _STOPPED if is_masked() else f"the bus is masked by {unit['FragmentPath']}: {lifts}"

@@ -64,9 +64,19 @@ def told_of_files() -> None:
 
 
 def advice() -> list[str]:
-    """A note when the session bus does not know the service, so that calls of others don't start it."""
+    """A note when the manager does not find the unit, or the session bus does not know the service."""
+    if systemctl.show(names.BUS_SERVICE, ["LoadState"]).get("LoadState") == "not-found":
+        return [unseen()]
     listed = systemctl.run("busctl", "--user", "call", *DAEMON, "ListActivatableNames", timeout=10)
     if listed.returncode != 0 or f'"{names.BUS}"' in listed.stdout:
         return []
     folder = activation_path().parent
     return [f"the session bus does not look into {folder}, so only keiji itself can start the bus service"]
+
+
+def unseen() -> str:
+    """Why the manager does not find a unit that is there, and the remedy."""
+    return (
+        f"the user manager does not look into {unit_path().parent}, so the bus can't start: it began with "
+        "another XDG_DATA_HOME; unset yours and run `keiji init`"
+    )

@@ -143,12 +143,12 @@ def test_systemd_finds_nothing_to_say_about_the_unit(keiji):
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_init_notes_that_the_session_bus_looks_into_another_folder(keiji, tmp_path):
+def test_a_manager_that_looks_into_another_folder_is_told(keiji, tmp_path):
     keiji.environment["XDG_DATA_HOME"] = str(tmp_path / "data")
+    told = f"the user manager does not look into {tmp_path}/data/systemd/user"
 
-    noted = keiji("init").stderr
-
-    assert f"does not look into {tmp_path}/data/dbus-1/services" in noted
+    assert told in keiji("init").stderr
+    assert told in keiji("system", "start", "--bus", status=1).stderr
 
 
 # -- looking -----------------------------------------------------------------------------------

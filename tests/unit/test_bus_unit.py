@@ -25,9 +25,10 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
 @pytest.fixture
 def bus_knows(tmp_path: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A session bus that answers what this file holds."""
-    script = tmp_path / "bin" / "busctl"
-    script.write_text(f"#!/bin/sh\nexec cat {tmp_path}/answer\n")
-    script.chmod(0o755)
+    for name, does in (("busctl", f"cat {tmp_path}/answer"), ("systemctl", "echo LoadState=loaded")):
+        script = tmp_path / "bin" / name
+        script.write_text(f"#!/bin/sh\nexec {does}\n")
+        script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     return tmp_path / "answer"
 
@@ -85,3 +86,12 @@ def test_a_bus_that_looks_elsewhere_is_told_with_the_folder(bus_knows: Path, tmp
 
 def test_without_a_session_bus_there_is_nothing_to_tell(bus_knows: Path) -> None:
     assert bus_unit.advice() == []
+
+
+def test_a_manager_that_looks_elsewhere_is_told_with_the_folder(bus_knows: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexec echo LoadState=not-found\n")
+
+    (note,) = bus_unit.advice()
+
+    assert f"{tmp_path}/data/systemd/user" in note
+    assert "XDG_DATA_HOME" in note
