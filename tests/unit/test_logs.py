@@ -39,7 +39,7 @@ def test_an_export_holds_the_lines_and_is_private(tmp_path):
 
 
 def say(capsys, *events, **fields):
-    log = service_log()
+    log = logs.service_log()
     for event in events:
         log(event, **fields)
     return capsys.readouterr().err.splitlines()
