@@ -44,7 +44,8 @@ def main() -> None:
     def finished(slug: str, run: str, result: str) -> None:
         say(task=slug, run=run, result=result)
 
-    Following(folders, UnitSignals(), changed, finished, find_run).start()
+    following = Following(folders, UnitSignals(), changed, finished, find_run)  # kept: else it is collected
+    following.start()
     changes.learn(lambda: dirty)
     say(ready=True)
     GLib.MainLoop().run()
