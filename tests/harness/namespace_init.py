@@ -39,13 +39,14 @@ def main(uid: int, command: Sequence[str]) -> int:
     """Returns the command's exit status, as a shell tells it."""
     interrupts: list[int] = []  # Ctrl-C is for the command
     signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    umask = os.umask(0o022)
     person = Person(uid)
     furnish(person)
     keeper.fork(person)
     if interrupts:
         return 130
     try:
-        started = person.start(command, person.session, environment(person))
+        started = person.start(command, person.session, environment(person), umask=umask)
     except OSError as error:
         print(f"user-manager: {command[0]}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
