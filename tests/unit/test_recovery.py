@@ -17,7 +17,7 @@ from keiji.commands.housekeeping import keep_house
 from keiji.commands.update import update
 from keiji.commands.verdict import judge
 from keiji.directives import Verb
-from keiji.errors import KeijiError, NoSuchTask, StoreUnavailable, TaskNotBuilt
+from keiji.errors import HostFailed, KeijiError, NoSuchTask, StoreUnavailable, TaskNotBuilt
 from keiji.host import Ending
 from keiji.lifecycle import Life
 from keiji.run import Result
@@ -289,6 +289,25 @@ def test_an_update_clears_what_is_left_of_a_task_whose_record_is_gone(place: Pla
     assert update(place.session, cc=False) == 0
 
     assert disagreements(stage) == []
+
+
+def test_a_deletion_that_failed_is_not_finished_by_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the manager went away for good, so that not all could be put back."""
+    stage = Stage(place, ARMED)
+
+    def fail() -> None:
+        raise broken()
+
+    with monkeypatch.context() as manager:
+        manager.setattr(place.host, "reload", fail)
+        with pytest.raises(HostFailed):
+            stage.send(Verb.DELETE)
+
+    stage.send(Verb.STOP)
+
+    assert (stage.life(), disagreements(stage)) == (ARMED, [])
 
 
 def test_a_deletion_waits_for_the_database(place: Place) -> None:
