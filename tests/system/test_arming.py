@@ -10,6 +10,8 @@ import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
+
 PRINTS = "def function():\n    print('ran')\n"
 
 
@@ -182,13 +184,14 @@ def test_a_build_that_was_killed_before_the_reload_is_finished_by_the_next(keiji
     assert json.loads(keiji("task", "get", "t", "--json").stdout)["is_running"]
 
 
-def test_a_task_may_disable_itself_and_may_not_delete_itself(keiji):
+def set_up_from_inside(keiji, *verbs):
+    """A task that gives itself directives, and then says that it goes on."""
     keiji("init")
     keiji.write_task(
         "t",
-        "import subprocess, sys\ndef function():\n"
-        "    for verb in ('delete', 'disable'):\n"
-        f"        subprocess.run([{sys.executable!r}, '-m', 'keiji', 'task', verb, 't'])\n",
+        f"import subprocess, sys\ndef function():\n    for verb in {verbs!r}:\n"
+        f"        subprocess.run([{sys.executable!r}, '-m', 'keiji', 'task', verb, 't'])\n"
+        "    print('goes on')\n",
         "Schedule().run().every(1).hours()",
     )
     (keiji.workspace / "tasks" / "t" / ".env").write_text(
@@ -197,8 +200,32 @@ def test_a_task_may_disable_itself_and_may_not_delete_itself(keiji):
     keiji("task", "build", "t")
     keiji("system", "start")
 
+
+def test_a_task_may_disable_itself_and_goes_on(keiji):
+    set_up_from_inside(keiji, "disable")
+
     ran = keiji("task", "run", "t")
 
-    assert "from inside a run" in ran.stderr
+    assert "goes on" in ran.stdout
     assert json.loads(keiji("task", "get", "t", "--json").stdout)["is_disabled"]
     assert [run["result"] for run in runs(keiji, "t")] == ["succeeded"]
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_task_that_stops_itself_is_stopped(keiji, verb):
+    set_up_from_inside(keiji, verb)
+
+    ran = keiji("task", "run", "t", status=143)
+
+    assert "goes on" not in ran.stdout
+    assert json.loads(keiji("task", "get", "t", "--json").stdout)["is_running"]
+    assert [run["result"] for run in runs(keiji, "t")] == ["stopped"]
+
+
+def test_a_task_may_delete_itself(keiji, systemctl, wait_for):
+    set_up_from_inside(keiji, "delete")
+
+    subprocess.run(["systemctl", "--user", "start", "--no-block", "keiji-t.service"], check=True)
+
+    wait_for(lambda: "keiji-t" not in systemctl("list-units", "--all", "--plain"), "the task to be gone")
+    wait_for(lambda: json.loads(keiji("task", "get", "--json").stdout) == [], "its record to be gone")
