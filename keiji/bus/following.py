@@ -61,7 +61,8 @@ class Following:
     def start(self) -> None:
         """Follow from now on; called in the main loop's thread."""
         run = self.folders.run
-        for folder in (run / "running", run / "requested", run / "held", self.folders.tasks):
+        told = (run / "running", run / "requested", run / "held", run / "stale", self.folders.tasks)
+        for folder in told:
             self._monitors.append(Monitor(folder, self._touched))
         self._monitors.append(Monitor(self.folders.done, self._came))
         self.units.start(self._changed)

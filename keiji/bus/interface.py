@@ -50,7 +50,8 @@ PROPERTIES = {
 SIGNALS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "TaskChanged": (
         (("task", "s"), ("state", "s")),
-        "A task's state is another: created, built, armed, queued, running, disabled, held or deleted.",
+        "A task is in another state, or built anew; the state is created, built, armed, queued, running, "
+        "disabled, held or deleted.",
     ),
     "RunFinished": (
         (("task", "s"), ("run", "s"), ("result", "s")),

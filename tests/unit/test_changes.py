@@ -6,6 +6,7 @@ import pytest
 from commanding import Place
 from recording import an_entry
 
+from keiji import files
 from keiji.bus.changes import Changes
 from keiji.errors import HostFailed
 from keiji.testing import broken
@@ -91,6 +92,39 @@ def test_a_deleted_task_is_told_once_and_may_come_back(place, changes):
 
 def test_what_never_was_a_task_is_not_told(changes):
     assert changes.tell(["nonsense"]) == {}
+
+
+def test_a_task_that_was_built_anew_is_told_when_all_of_it_is_done(place, changes):
+    place.add()
+    changes.learn(list)
+    place.mark()
+    files.link(place.folders.current("ping"), "b2")
+
+    assert changes.tell(["ping"]) == {}
+    place.folders.stale("ping").unlink()
+    assert changes.tell(["ping"]) == {"ping": "armed"}
+    assert changes.tell(["ping"]) == {}
+
+
+def test_a_state_is_told_at_once_although_the_task_is_being_changed(place, changes):
+    place.add()
+    changes.learn(list)
+    place.mark()
+    place.begin(an_entry())
+
+    assert changes.tell(["ping"]) == {"ping": "running"}
+
+
+def test_a_task_is_not_gone_before_its_deletion_is_done(place, changes):
+    place.add()
+    changes.learn(list)
+    place.mark()
+    for path in place.host.unit_files("ping"):
+        path.unlink()
+
+    assert changes.tell(["ping"]) == {}
+    place.folders.stale("ping").unlink()
+    assert changes.tell(["ping"]) == {"ping": "deleted"}
 
 
 def test_a_manager_that_does_not_answer_loses_no_change(place, changes, monkeypatch):

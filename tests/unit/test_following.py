@@ -10,7 +10,7 @@ import pytest
 from looping import turn_until
 from recording import a_run, an_entry, begin, ended, finish, leave, new_home
 
-from keiji import files, latches
+from keiji import files, latches, marks
 from keiji.bus.following import Following
 from keiji.errors import StoreUnavailable
 from keiji.folders import Folders
@@ -226,6 +226,13 @@ def test_a_task_that_is_scaffolded_or_whose_source_goes_is_a_change(followed):
     followed.wait_for_change("fresh")
     (followed.folders.tasks / "fresh").rmdir()
     followed.wait_for_change("fresh")
+
+
+def test_the_end_of_a_change_is_told(followed):
+    marks.mark(followed.folders, "ping")
+    followed.wait_for_change()
+    marks.unmark(followed.folders, "ping")
+    followed.wait_for_change()
 
 
 def test_what_the_manager_tells_is_a_change(followed):
