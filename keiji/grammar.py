@@ -100,12 +100,15 @@ def get(name: str | None, as_json: bool) -> None:
 
 
 @task.command("list")
+@click.option("--watch", is_flag=True, help="Go on with what changes, until Ctrl-C.")
 @_as_json
-def list_(as_json: bool) -> None:
+def list_(watch: bool, as_json: bool) -> None:
     """Print a line for each task."""
-    from keiji.commands.listing import list_tasks
-
-    list_tasks(_session(), as_json)
+    if watch:
+        from keiji.commands.watching import watch as run
+    else:
+        from keiji.commands.listing import list_tasks as run
+    run(_session(), as_json)
 
 
 @task.command()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from keiji.errors import UnsupportedHere
 
 if TYPE_CHECKING:
-    from keiji.bus import Bus
+    from keiji.bus import Bus, Watcher
+    from keiji.bus.dbus_client import DBusClient
     from keiji.bus.following import Units
     from keiji.folders import Folders
     from keiji.host import Host
@@ -41,6 +42,18 @@ def unit_signals() -> Units:
 
 def bus(folders: Folders, host: Host) -> Bus:
     """How directives travel; ``KEIJI_BUS`` says by which transport. Connects to nothing yet."""
+    return _client(folders, host)
+
+
+def watcher(folders: Folders, host: Host) -> Watcher:
+    """Who is told of changes, by the transport of `bus`. Connects at once; raises `BusUnavailable`."""
+    client = _client(folders, host)
+    from keiji.bus.dbus_watcher import DBusWatcher
+
+    return DBusWatcher(client)
+
+
+def _client(folders: Folders, host: Host) -> DBusClient:
     name = os.environ.get("KEIJI_BUS") or "dbus"
     if name not in ("dbus", "loopback"):
         raise UnsupportedHere(f"KEIJI_BUS={name}: dbus or loopback is allowed")

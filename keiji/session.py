@@ -15,7 +15,7 @@ from keiji.host import Host
 from keiji.settings import Settings
 
 if TYPE_CHECKING:
-    from keiji.bus import Bus
+    from keiji.bus import Bus, Watcher
     from keiji.directives import Directive, Reply
     from keiji.store import Store
 
@@ -40,6 +40,10 @@ class Session:
     def send(self, directive: Directive) -> Reply:
         """Have a directive carried out; raises what the dispatcher raises, and `BusUnavailable`."""
         return self.bus.send(directive)
+
+    def watcher(self) -> Watcher:
+        """Who is told of changes; starts the bus, and keeps it up. Raises `BusUnavailable`."""
+        return platforms.watcher(self.folders, self.host)
 
 
 def load() -> Session:

@@ -12,3 +12,16 @@ class Bus(Protocol):
     """Whatever takes a directive and answers with what happened; raises `KeijiError`."""
 
     def send(self, directive: Directive) -> Reply: ...
+
+
+class Watcher(Protocol):
+    """Who is told when a task or a run may be other than at the last look."""
+
+    def wait(self) -> None:
+        """Sleep until something may have changed since the last call returned.
+
+        Raises `BusUnavailable` when the bus has gone for good, `BrokenPipeError` once nobody reads stdout.
+        """
+
+    def wake(self) -> None:
+        """Have `wait` return all the same; also from within a signal's handler."""

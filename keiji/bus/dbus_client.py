@@ -70,6 +70,11 @@ class DBusClient:
             raise BusUnavailable(f"{problem}\n{by_hand}") from None
         return Reply(*reply)
 
+    def subscribe(self) -> Any:
+        """Have the service stay up for this process; the connection that its signals come by."""
+        self._ask("Subscribe")
+        return self._connection
+
     def _ask(self, method: str, *words: str) -> tuple[Any, ...]:
         while True:
             self.make_ready()
