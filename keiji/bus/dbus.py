@@ -88,6 +88,7 @@ class Service:
         self._last = time.monotonic()
         self._is_leaving = False
         self._tasks = self.desk.slugs()
+        self._is_to_list = False
         node = Gio.DBusNodeInfo.new_for_xml(Published.dbus)
         self.published = Published(self)
         wrapper = Calls(self, self.published, node.interfaces)
@@ -144,10 +145,17 @@ class Service:
 
     def _changed(self, slug: str) -> None:
         self.desk.look_again_at(slug)
+        if not self._is_to_list:  # once for many: a reload of the manager concerns each task
+            self._is_to_list = True
+            GLib.idle_add(self._list)
+
+    def _list(self) -> bool:
+        self._is_to_list = False
         tasks = self.desk.slugs()
         if tasks != self._tasks:
             self._tasks = tasks
             self.published.PropertiesChanged(interface.NAME, {"Tasks": tasks}, [])
+        return False
 
     def _tell_state(self, slug: str, state: str) -> None:
         GLib.idle_add(self.published.TaskChanged, slug, state, priority=GLib.PRIORITY_DEFAULT)
