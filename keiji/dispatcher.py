@@ -8,12 +8,23 @@ into agreement by the next. It knows nothing of how a directive came: transports
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from keiji import deleting, files, latches, ledger, lifecycle, marks, recovery, running, stopping, verdict
+from keiji import (
+    deleting,
+    files,
+    latches,
+    ledger,
+    lifecycle,
+    marks,
+    recovery,
+    running,
+    states,
+    stopping,
+    verdict,
+)
 from keiji.changing import changing
 from keiji.directives import Directive, Reply, Verb
 from keiji.errors import HostFailed, KeijiError, NoSuchTask, TaskBusy, TaskHeld, TaskNotBuilt
@@ -33,8 +44,6 @@ _REFUSALS: dict[type[KeijiError], str] = {
     "then `keiji task resolve {slug}`",
     TaskBusy: "a run of task {slug!r} is in progress{run}",
 }
-_BEGINNING = 2.0  # seconds in which a run that the manager has started has made its file
-_LOOK = 0.01
 
 
 class Dispatcher:
@@ -52,16 +61,11 @@ class Dispatcher:
         """Carry out one directive; raises a `KeijiError` that says why it can't be, with nothing changed."""
         slug, verb = slug_of(directive.task), directive.verb
         handler: Callable[[str, Life, str], Reply] = getattr(self, f"_{verb.value}")
-        if not self._is_known(slug, verb):  # before its lock makes a file of any name that is made up
-            raise self._refused(NoSuchTask, slug)
-        with _saying_what_failed(), task_lock(self.folders, slug):
-            recovery.recover(self.folders, self.host, slug, self.open_store)
-            verdict.settle(self.folders, self.host, slug)
-            life = self._look(slug, verb)
-            refusal = lifecycle.refusal(life, verb)
-            if refusal:
-                raise self._refused(refusal, slug)
-            return handler(slug, life, directive.inside)
+        with _saying_what_failed():
+            if not self._is_known(slug, verb):  # before its lock makes a file of any name that is made up
+                raise self._refused(NoSuchTask, slug)
+            with task_lock(self.folders, slug):
+                return self._carry_out(slug, verb, lambda life: handler(slug, life, directive.inside))
 
     def mend(self, slug: str) -> None:
         """Have the record repeat what is true of the task, if the database can be reached.
@@ -143,11 +147,20 @@ class Dispatcher:
             with changing(self.folders, self.host, slug, Verb.DELETE, life):
                 run = deleting.delete(self.folders, self.host, slug, store)
         deleting.clear(self.folders, self.host, slug)
-        source = self.folders.tasks / slug
-        kept = f"; its source stays in {source}" if life.has_source else ""
-        return Reply(f"{slug}: deleted{kept}", run)
+        return self._tell_deleted(slug, run)
 
     # -- parts --------------------------------------------------------------------------------
+
+    def _carry_out(self, slug: str, verb: Verb, work: Callable[[Life], Reply]) -> Reply:
+        is_deleted = recovery.recover(self.folders, self.host, slug, self.open_store)
+        if is_deleted and verb is Verb.DELETE:  # given again after a crash
+            return self._tell_deleted(slug)
+        verdict.settle(self.folders, self.host, slug)
+        life = self._look(slug, verb)
+        refusal = lifecycle.refusal(life, verb)
+        if refusal:
+            raise self._refused(refusal, slug)
+        return work(life)
 
     def _is_known(self, slug: str, verb: Verb) -> bool:
         """Whether there is anything of that name."""
@@ -166,8 +179,8 @@ class Dispatcher:
         host, folders = self.host, self.folders
         is_built = host.is_installed(slug) or (verb is Verb.DELETE and self._is_recorded(slug))
         is_running, is_queued = running.running_entry(folders, slug) is not None, False
-        if verb is Verb.RUN and not is_running:
-            is_running, is_queued = self._look_for_run(slug)
+        if verb is Verb.RUN and is_built and not is_running:
+            is_running, is_queued = states.run_under_way(folders, host, slug)
         return Life(
             has_source=(folders.tasks / slug).is_dir(),
             is_built=is_built,
@@ -177,21 +190,6 @@ class Dispatcher:
             is_queued=is_queued,
             is_started=is_built and verb not in (Verb.RUN, Verb.STOP) and host.is_started(),
         )
-
-    def _look_for_run(self, slug: str) -> tuple[bool, bool]:
-        """Whether a run goes on, and whether one is about to begin.
-
-        One that the manager knows of and that has no file has yet to make it, or is all but gone: the
-        manager would take another start for the same.
-        """
-        give_up = time.monotonic() + _BEGINNING
-        while self.host.ending(slug).is_active:
-            if running.running_entry(self.folders, slug):
-                return True, False
-            if time.monotonic() > give_up:
-                return False, True
-            time.sleep(_LOOK)
-        return False, False
 
     def _refused(self, refusal: type[KeijiError], slug: str) -> KeijiError:
         entry = running.running_entry(self.folders, slug)
@@ -235,6 +233,10 @@ class Dispatcher:
             elapse = None if self.host.is_polled(slug) else self.host.timers([slug])[slug].next_elapse
             return f"armed, next time {elapse.astimezone().isoformat()}" if elapse else "armed"
         return "armed"
+
+    def _tell_deleted(self, slug: str, run: str = "") -> Reply:
+        source = self.folders.tasks / slug
+        return Reply(f"{slug}: deleted" + (f"; its source stays in {source}" if source.exists() else ""), run)
 
     def _truth(self, slug: str) -> tuple[bool, str | None]:
         """Whether the task is disabled, and the error that holds it."""

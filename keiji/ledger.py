@@ -81,7 +81,7 @@ def latest_done(folders: Folders, slug: str) -> str:
 
 def sweep(folders: Folders) -> None:
     """Remove the temporary files that a kill has left; what is still being written is minutes old at most."""
-    for name in ("running", "done", "held", "requested", "stopping", "last"):
+    for name in ("running", "done", "held", "requested", "stopping", "last", "stale"):
         for path in (folders.run / name).glob(".*"):
             if age_of(path) > _FORGOTTEN:
                 path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ Nothing here is stored. The record in the database only repeats it, for other ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from keiji import latches, running
@@ -13,7 +14,10 @@ from keiji.host import Host, Timer
 from keiji.lifecycle import Life, State
 from keiji.task import TaskState
 
-__all__ = ["State", "observe", "word"]
+__all__ = ["State", "observe", "run_under_way", "word"]
+
+_BEGINNING = 2.0  # seconds in which a run that the manager has started has made its file
+_LOOK = 0.01
 
 
 def observe(folders: Folders, host: Host, slugs: Iterable[str]) -> dict[str, TaskState]:
@@ -35,6 +39,24 @@ def word(state: TaskState) -> State:
         is_started=state.is_armed,
     )
     return life.state
+
+
+def run_under_way(folders: Folders, host: Host, slug: str) -> tuple[bool, bool]:
+    """Whether a run goes on, and whether one is about to begin.
+
+    One that the manager knows of and that has no file has yet to make it, or is all but gone, which is
+    waited for: meanwhile the manager would take another start for the same.
+    """
+    give_up = time.monotonic() + _BEGINNING
+    while True:
+        is_active = host.ending(slug).is_active
+        if running.running_entry(folders, slug):
+            return True, False
+        if not is_active:
+            return False, False
+        if time.monotonic() > give_up:
+            return False, True
+        time.sleep(_LOOK)
 
 
 def _observe(folders: Folders, host: Host, slug: str, timer: Timer) -> TaskState:

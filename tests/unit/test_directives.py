@@ -179,7 +179,7 @@ def test_run_of_a_held_task_names_the_way_out(place: Place) -> None:
 def test_a_run_that_has_not_made_its_file_yet_keeps_another_from_beginning(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keiji.dispatcher._BEGINNING", 0.05)
+    monkeypatch.setattr("keiji.states._BEGINNING", 0.05)
     stage.host.begin = lambda slug, run: None
     run = stage.send(Verb.RUN).run
 

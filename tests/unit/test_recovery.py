@@ -273,6 +273,15 @@ def test_a_deletion_that_was_begun_is_finished_and_the_task_is_gone(
     assert disagreements(stage) == []
 
 
+def test_a_delete_that_is_given_again_is_done(place: Place) -> None:
+    stage = Stage(place, ARMED)
+    cut_short(stage, "disarm", Verb.DELETE)
+
+    assert "ping: deleted" in stage.send(Verb.DELETE).message
+
+    assert disagreements(stage) == []
+
+
 def test_an_update_does_not_render_a_half_deleted_task_anew(place: Place) -> None:
     stage = Stage(place, ARMED)
     cut_short(stage, "reload", Verb.DELETE)
