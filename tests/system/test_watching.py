@@ -162,7 +162,9 @@ def test_ctrl_c_at_any_time_ends_it_without_a_word(terminal, wait_for):
         time.sleep(milliseconds / 1000)
         watched.type("\x03")
 
-        assert watched.status() == 130, watched.text()
+        # Interrupted while it executes a string, as dataclasses do, Python ends by the signal at last:
+        # for a shell that is 130, too.
+        assert watched.status() in (130, -signal.SIGINT), watched.text()
         assert "Traceback" not in watched.text()
         assert "keiji:" not in watched.text()
 
