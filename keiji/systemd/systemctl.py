@@ -93,6 +93,8 @@ def bus_address() -> str:
 def environment() -> dict[str, str]:
     """systemctl's words kept plain; and where manager and session bus are, which cron and `su` don't say."""
     found = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
+    # Called from a service it would tell the journal what is wrong, and its caller nothing.
+    found["SYSTEMD_LOG_TARGET"] = "console"
     named = found.get("XDG_RUNTIME_DIR")
     if named is None and "DBUS_SESSION_BUS_ADDRESS" in found:
         return found
@@ -133,4 +135,5 @@ def _reason(words: Sequence[str], stderr: str) -> str:
         return (
             f"no systemd user manager answers ({said}): log in as the user, or run `loginctl enable-linger`"
         )
-    return f"systemctl --user {' '.join(words[:3])}: {said}"
+    named = [word for word in words if word != "--"]
+    return f"systemctl --user {' '.join(named[:3])}: {said}"

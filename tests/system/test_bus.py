@@ -251,6 +251,16 @@ def test_errors_have_names_and_the_command_lines_message(
     assert printed == f"keiji: {refused.value.message}\n"
 
 
+def test_what_systemd_refuses_is_told_in_its_own_words(keiji, task, systemctl) -> None:
+    unit = Path(os.environ["XDG_CONFIG_HOME"], "systemd", "user", f"keiji-{task}.service")
+    unit.write_text("[Service]\nType=oneshot\nExecStart=\n")
+    systemctl("daemon-reload")
+
+    printed = keiji("task", "run", task, status=1).stderr
+
+    assert f"Unit {unit.name} has a bad unit file setting" in printed
+
+
 def test_busy_is_an_error_of_its_own(keiji, task, wire) -> None:
     keiji.write_task("long", LONG, YEARLY)
     keiji("task", "build", "long")

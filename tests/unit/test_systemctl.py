@@ -110,3 +110,9 @@ def test_many_units_are_asked_for_by_one_pattern(prints):
     systemctl.states([f"keiji-{n}.timer" for n in range(100)], "keiji-*.timer")
 
     assert asked.read_text().split()[-1] == "keiji-*.timer"
+
+
+def test_what_goes_wrong_is_told_to_the_caller_wherever_the_process_runs(monkeypatch):
+    monkeypatch.setenv("SYSTEMD_LOG_TARGET", "journal")
+
+    assert systemctl.environment()["SYSTEMD_LOG_TARGET"] == "console"
