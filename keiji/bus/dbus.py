@@ -303,7 +303,8 @@ def main() -> None:
         sys.exit(f"{interface.NAME}: {problem}")
     service.run()
     # The lanes' threads are idle, and Python would take its modules apart one by one.
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the journal may be gone
+        sys.stderr.flush()
     os._exit(0)
 
 

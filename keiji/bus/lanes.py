@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 AT_ONCE = 128  # threads; most wait for a systemctl that waits for a run to end
 
@@ -13,7 +14,7 @@ Work = Callable[[], None]
 
 
 class Lanes:
-    """`put` never waits. What the work raises is its own affair: it must not raise."""
+    """`put` never waits. What the work raises is lost: it must see to that by itself."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="lane")
@@ -50,7 +51,8 @@ class Lanes:
         # Work stays at the head of its queue while it is done, so that the lane is seen to be busy.
         queue = self._queues[lane]
         while True:
-            queue[0]()
+            with suppress(Exception):  # a log whose reader is gone, say: the lane must not end with it
+                queue[0]()
             with self._lock:
                 queue.popleft()
                 if not queue:

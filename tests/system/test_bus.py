@@ -132,6 +132,22 @@ def test_the_idle_service_leaves_and_keiji_has_no_process(
     assert systemctl("is-active", "keiji.target") == "active"
 
 
+def test_a_service_whose_log_nobody_takes_any_more_answers_and_leaves(
+    keiji, task, wire, served_by, systemctl, wait_for
+) -> None:
+    """As after a crash of the journal, which closes every stream to it."""
+    served_by(
+        "-c",
+        "import os, sys; from keiji.bus import dbus; reader, writer = os.pipe(); os.dup2(writer, 2); "
+        "os.close(reader); sys.argv = ['x', '--idle', '0.3']; dbus.main()",
+    )
+
+    assert wire.call("Stop", task)[0].startswith("ping: ")
+
+    wait_for(lambda: not is_up(systemctl), "the service to leave")
+    assert systemctl("show", "-p", "Result", "--value", UNIT) == "success"
+
+
 def test_no_call_is_lost_while_the_service_leaves_again_and_again(task, wire, served_by) -> None:
     served_by("-m", "keiji.bus.dbus", "--idle", "0.05")
 

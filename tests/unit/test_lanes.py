@@ -66,6 +66,18 @@ def test_a_lane_is_busy_until_its_last_work_is_done() -> None:
     assert lanes.are_empty
 
 
+def test_work_that_raises_keeps_its_lane_neither_busy_nor_closed() -> None:
+    """Else the service could neither leave nor be stopped."""
+    lanes, passed = Lanes(at_once=2), threading.Event()
+
+    lanes.put("a", lambda: 1 // 0)
+    lanes.put("a", passed.set)
+
+    assert passed.wait(SOON)
+    lanes.wait()
+    assert lanes.are_empty
+
+
 def test_work_that_waits_already_is_not_put_twice() -> None:
     lanes, gate, done = Lanes(at_once=2), threading.Event(), []
 
