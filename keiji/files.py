@@ -22,9 +22,12 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def read(path: Path) -> str | None:
-    """The text of `path`, or None when there is no such file."""
+    """The text of `path`, or None when there is no such file.
+
+    What is no UTF-8 is replaced: garbage that a power cut left must not keep a task from its directives.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
 

@@ -22,6 +22,12 @@ def test_a_file_is_written_as_it_was_given(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a"]
 
 
+def test_a_file_of_garbage_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"ping\xff")
+
+    assert files.read(tmp_path / "a") == "ping\ufffd"
+
+
 def test_a_file_is_the_person_s_own_unless_it_says_otherwise(tmp_path: Path) -> None:
     files.write(tmp_path / "own", "")
     files.write(tmp_path / "all", "", mode=0o644)

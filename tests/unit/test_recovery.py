@@ -332,6 +332,28 @@ def test_a_deletion_waits_for_the_database(place: Place) -> None:
         stage.send(Verb.STOP)
 
 
+@pytest.mark.parametrize("name", ["stale", "held"])
+@pytest.mark.parametrize("verb", [Verb.STOP, Verb.RESOLVE, Verb.DELETE])
+def test_garbage_that_a_power_cut_left_keeps_no_directive_from_its_task(
+    place: Place, name: str, verb: Verb
+) -> None:
+    stage = Stage(place, HELD)
+    (place.folders.run / name / "ping").write_bytes(b"\xff\xfe\0garbage")
+
+    stage.send(verb)
+
+    assert disagreements(stage) == []
+
+
+def test_garbage_in_the_place_of_an_intent_is_cleared_up(place: Place) -> None:
+    stage = Stage(place, ARMED)
+    place.folders.stopping("ping").write_bytes(b"\xff\xfe\0garbage")
+
+    keep_house(place.session)
+
+    assert disagreements(stage) == []
+
+
 # what it costs, and what it leaves alone
 
 
