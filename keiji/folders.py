@@ -101,7 +101,7 @@ class Folders:
         return self.run / "last" / slug
 
     def stale(self, slug: str) -> Path:
-        """The manager may not know the task's unit files as they are; see `commands.arming`."""
+        """The mark of a change that is under way or was cut short; see `marks`."""
         return self.run / "stale" / slug
 
     def lock(self, slug: str) -> Path:

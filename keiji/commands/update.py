@@ -30,7 +30,8 @@ def update(session: Session, cc: bool) -> int:
     locked: list[str] = []
     stored = {task.slug: task for task in tasks}
     with ExitStack() as locks:
-        for slug in {**stored, **dict.fromkeys(marks.marked(session.folders))}:
+        # Sorted, as a build of all has them: else the two could wait for each other's locks.
+        for slug in sorted({*stored, *marks.marked(session.folders)}):
             try:
                 locks.enter_context(task_lock(session.folders, slug))
                 is_deleted = recovery.finish_directive(session.folders, session.host, slug, session.store)

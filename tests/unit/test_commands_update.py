@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from commanding import EVERY_MINUTE, Place
 from keiji.commands import update as module
 from keiji.commands.update import update
 from keiji.errors import HostFailed
+from keiji.folders import Folders
 from keiji.locks import task_lock
 from keiji.schedule import Schedule
 from keiji.task import Task
@@ -252,6 +254,25 @@ def test_a_task_that_another_command_is_changing_is_left_alone(
 
     assert place.is_marked()
     assert place.host.reloads == 0
+
+
+def test_tasks_are_locked_by_name_the_marked_ones_among_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a build of all does: two who lock in another order would wait for each other."""
+    place.add("alpha")
+    place.add("zeta")
+    place.mark("beta")
+    locked: list[str] = []
+
+    def lock(folders: Folders, slug: str) -> AbstractContextManager[None]:
+        locked.append(slug)
+        return task_lock(folders, slug)
+
+    monkeypatch.setattr(module, "task_lock", lock)
+    update(place.session, cc=False)
+
+    assert locked == ["alpha", "beta", "zeta"]
 
 
 def test_an_edited_schedule_that_is_wrong_is_no_concern_of_an_update(place: Place) -> None:
