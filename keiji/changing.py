@@ -17,6 +17,8 @@ from keiji.lifecycle import Life
 
 # What neither arms nor disarms the task's timer.
 _LEAVE_TIMER = (Verb.RUN, Verb.STOP)
+# What is done on a full disk, too: the task itself may be filling it.
+_WITHOUT_MARK = (Verb.STOP, Verb.DISABLE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def changing(folders: Folders, host: Host, slug: str, verb: Verb, life: Life) ->
     brought into agreement later: the mark stays.
     """
     before = _before(folders, host, slug, verb, life)
-    marks.mark(folders, slug, verb)
+    with suppress(*((OSError,) if verb in _WITHOUT_MARK else ())):
+        marks.mark(folders, slug, verb)
     try:
         yield
     except BaseException:

@@ -16,8 +16,10 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         with open(spare, "w", encoding="utf-8", opener=lambda p, flags: os.open(p, flags, mode)) as file:
             file.write(text)
         os.replace(spare, path)
-    except BaseException:
+    except BaseException as problem:
         spare.unlink(missing_ok=True)
+        if isinstance(problem, OSError) and problem.filename is None:  # a full disk names none
+            problem.filename = str(path)
         raise
 
 

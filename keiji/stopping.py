@@ -24,8 +24,9 @@ def end_run(folders: Folders, host: Host, slug: str) -> str:
         folders.requested(slug).unlink(missing_ok=True)
         return ""
     run = entry.id if entry else ending.run
-    # Says that what happens to the run is meant, whoever judges it.
-    files.write(folders.stopping(slug), run + "\n")
+    # Says that what happens to the run is meant, whoever judges it. Where the disk is full it may go unsaid.
+    with suppress(OSError):
+        files.write(folders.stopping(slug), run + "\n")
     host.stop_run(slug)
     # It is over and can't be revived: what fails from here on is no reason to undo anything.
     with suppress(OSError):

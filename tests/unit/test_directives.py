@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from commanding import Place
 from directing import LIVES, Faults, Reset, Stage, die, disagreements, result_of
 
-from keiji import latches, lifecycle, locks, running
+from keiji import files, latches, lifecycle, locks, running
 from keiji.directives import Verb
 from keiji.errors import (
     HostFailed,
@@ -34,6 +37,10 @@ RUNNING = replace(ARMED, is_running=True)
 HELD = replace(ARMED, is_held=True)
 DISABLED = replace(ARMED, is_enabled=False)
 UNBUILT = [Life(has_source=has_source, is_started=True) for has_source in (True, False)]
+
+
+def full(path: Path, *_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def named(life: Life) -> str:
@@ -121,6 +128,33 @@ def test_a_stop_that_fails_leaves_the_task_enabled_and_armed(place: Place) -> No
 
     assert stage.life() == RUNNING
     assert "ping" in place.host.armed
+
+
+@pytest.mark.parametrize("verb", [Verb.STOP, Verb.DISABLE])
+def test_a_full_disk_keeps_nobody_from_ending_a_run(
+    place: Place, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself may be filling it."""
+    stage = Stage(place, RUNNING)
+    monkeypatch.setattr(files, "write", full)
+
+    stage.send(verb)
+
+    assert stage.life() == lifecycle.follow(RUNNING, verb)
+
+
+@pytest.mark.parametrize("verb", [Verb.RUN, Verb.RESTART, Verb.ENABLE, Verb.DELETE])
+def test_on_a_full_disk_the_others_change_nothing_and_name_the_file(
+    place: Place, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(place, ARMED)
+    before = stage.whole()
+    monkeypatch.setattr(files, "write", full)
+
+    with pytest.raises(HostFailed, match="stale/ping: No space left on device"):
+        stage.send(verb)
+
+    assert stage.whole() == before
 
 
 def test_a_restart_that_cannot_arm_ends_no_run(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -43,6 +44,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_spare(tmp_path: Path) -> 
         files.write(tmp_path / "a", "half\udcff")
 
     assert (files.read(tmp_path / "a"), names(tmp_path)) == ("old", ["a"])
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*paths: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+        files.write(tmp_path / "a", "new")
+
+    assert names(tmp_path) == []
 
 
 def test_an_interrupt_before_the_rename_leaves_the_old_file(
