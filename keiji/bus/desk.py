@@ -28,6 +28,7 @@ from keiji.task import slug_of
 
 _DELIVERIES = "/deliveries"  # no task's lane: a slug has no slash
 _CHANGES = "/changes"
+_MENDS = "/mend-"
 _NAMELESS = "/nameless"
 
 _T = TypeVar("_T")
@@ -50,6 +51,7 @@ class Desk:
         self._tell = tell
         self._changes = Changes(folders, host)
         self._doubted: set[str] = set()
+        self._to_mend: set[str] = set()
         self.lanes = Lanes()
         self.dispatcher = Dispatcher(folders, host, self._open_store)
         self._questions = itertools.count()
@@ -62,7 +64,7 @@ class Desk:
         lane = _lane(task)
         self.lanes.put(lane, lambda: self._answer(lambda: self._carry_out(directive()), answer))
         if lane != _NAMELESS:
-            self.lanes.put(lane, lambda: self._in_peace(lambda: self.dispatcher.mend(lane)))
+            self.lanes.put(lane, lambda: self._mend_soon(lane))
 
     def ask(self, question: Callable[[], Any], answer: Answer) -> None:
         """Have a question answered, beside all others."""
@@ -124,6 +126,16 @@ class Desk:
             self._tell(slug, state)
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _mend_soon(self, slug: str) -> None:
+        """Have the record mended beside the next directives, which don't wait for a locked database."""
+        if slug not in self._to_mend:
+            self._to_mend.add(slug)
+            self.lanes.put(_MENDS + slug, lambda: self._mend(slug))
+
+    def _mend(self, slug: str) -> None:
+        self._to_mend.discard(slug)  # first: what changes from now on has it mended again
+        self._in_peace(lambda: self.dispatcher.mend(slug))
 
     def _carry_out(self, directive: Directive) -> Reply:
         began = time.monotonic()

@@ -132,6 +132,33 @@ def test_a_slow_directive_keeps_no_other_task_and_no_question_waiting(
     assert not place.host.is_enabled("slow")
 
 
+def test_a_locked_database_keeps_the_next_directive_to_the_task_not_waiting(
+    place: Place, reception: Reception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.add()
+    gate, begun, done = threading.Event(), threading.Event(), threading.Event()
+    mended: list[str] = []
+
+    def mend(slug: str) -> None:
+        mended.append(slug)
+        begun.set()
+        gate.wait(SOON)
+
+    desk = reception.desk
+    monkeypatch.setattr(desk.dispatcher, "mend", mend)
+    desk.direct(lambda: Directive(Verb.DISABLE, "ping"), "ping", lambda *_: None)
+    assert begun.wait(SOON)
+
+    for verb in (Verb.ENABLE, Verb.DISABLE, Verb.ENABLE):
+        desk.direct(lambda verb=verb: Directive(verb, "ping"), "ping", lambda *_: None)
+    desk.lanes.put("ping", done.set)
+    assert done.wait(SOON)
+    gate.set()
+    desk.lanes.wait()
+
+    assert mended == ["ping", "ping"]  # once more for all that came meanwhile
+
+
 def test_directives_to_one_task_end_as_the_last_one_says(place: Place, reception: Reception) -> None:
     place.add()
     verbs = [Verb.DISABLE, Verb.ENABLE] * 20
