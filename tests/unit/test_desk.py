@@ -219,6 +219,7 @@ def test_a_database_that_is_away_is_logged_and_keeps_nothing_up(place: Place, re
 def test_a_state_is_told_once_and_only_when_it_is_another(place: Place, reception: Reception) -> None:
     place.add()
     reception.desk.learn_states()
+    reception.desk.lanes.wait()
     reception.direct(Verb.DISABLE)
 
     for _ in range(3):
@@ -231,6 +232,7 @@ def test_a_state_is_told_once_and_only_when_it_is_another(place: Place, receptio
 def test_a_manager_that_does_not_answer_is_made_up_for(place: Place, reception: Reception) -> None:
     place.add()
     reception.desk.learn_states()
+    reception.desk.lanes.wait()
     reception.direct(Verb.DISABLE)
     whole = place.host.timers
     place.host.timers = lambda slugs: (_ for _ in ()).throw(broken())  # type: ignore[method-assign]
