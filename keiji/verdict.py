@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from keiji import files, latches, running
 from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.host import Ending, Host
 from keiji.run import Result
+from keiji.runfile import DamagedRunFile, read
 
 IsRecorded = Callable[[str], bool]
 _HOLDING = (Result.FAILED, Result.TIMED_OUT, Result.KILLED)
@@ -49,11 +51,22 @@ def settle(folders: Folders, host: Host, slug: str) -> Result | None:
 def _clear_torn(folders: Folders, host: Host, slug: str) -> None:
     """Put aside a run file without its beginning, as a power cut leaves it: it would block the task."""
     path = folders.running(slug)
-    if not path.exists() or host.ending(slug).is_active or running.running_entry(folders, slug):
+    if not _is_torn(path) or host.ending(slug).is_active or not _is_torn(path):
         return
     kept = folders.damaged / f"{slug}-{running.new_id()[:8]}"
     path.rename(kept)
     host.log(slug, "ERROR", f"a run left no more than a damaged file, which is kept as {kept}")
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the file is there and tells of no run; while it is asked a run may begin, or end."""
+    try:
+        read(path)
+    except FileNotFoundError:
+        return False
+    except (DamagedRunFile, OSError):
+        return True
+    return False
 
 
 def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecorded) -> Result | None:

@@ -75,6 +75,28 @@ def test_a_run_that_goes_on_is_left_alone(folders, host):
     assert folders.running("t").exists()
 
 
+def test_a_run_that_begins_while_it_is_looked_for_is_no_damaged_file(folders, host, monkeypatch):
+    folders.damaged.mkdir(exist_ok=True)
+
+    def ended(slug):
+        folders.running(slug).unlink(missing_ok=True)
+        return Ending()
+
+    host.ending = ended
+    monkeypatch.setattr(running, "running_entry", lambda *_: None)  # it was not there yet
+
+    assert verdict.settle(folders, host, "t") is None
+    assert list(folders.damaged.iterdir()) == []
+
+
+def test_a_damaged_file_of_a_run_is_put_aside(folders, host):
+    files.write(folders.running("t"), "k")
+
+    assert verdict.settle(folders, host, "t") is None
+    assert [path.read_text() for path in folders.damaged.iterdir()] == ["k"]
+    assert not folders.running("t").exists()
+
+
 def test_judging_twice_changes_nothing(folders, host):
     host.endings["t"] = Ending(run=RUN, result="signal", by_signal=True, status=9)
     verdict.settle(folders, host, "t")
