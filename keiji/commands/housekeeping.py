@@ -96,8 +96,8 @@ def _with(current: Session, slug: str, work: Callable[[str], _T]) -> _T | None:
             return work(slug)
     except TaskBusy:
         return None
-    except KeijiError as problem:
-        output.error(f"{slug}: {problem.message}")
+    except (KeijiError, OSError) as problem:
+        output.error(f"{slug}: {problem}")
         return None
 
 

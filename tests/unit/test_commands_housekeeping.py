@@ -115,6 +115,19 @@ def test_a_manager_that_fails_one_is_asked_for_the_others(
     assert "keiji: a: the manager does not answer" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_read_keeps_nothing_from_the_others(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        place.add(name)
+        place.mark(name)
+    place.folders.stopping("a").mkdir()
+
+    assert finish_changes(place.session) == ["b"]
+
+    assert "keiji: a: [Errno 21] Is a directory" in capsys.readouterr().err
+
+
 def test_only_timers_that_wait_again_are_told_of(place: Place) -> None:
     place.add()
     place.host.armed.clear()
