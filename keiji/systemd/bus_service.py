@@ -13,6 +13,7 @@ from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
 # The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
 _START_PATIENCE = 190.0
 _STOP_PATIENCE = 160.0
+_DAEMON_PATIENCE = 10.0
 _PING_PATIENCE = 3
 _JOURNAL_PATIENCE = 1.0
 _PAUSE = 0.05
@@ -88,9 +89,13 @@ def is_masked() -> bool:
 
 def is_answering() -> bool:
     """Whether a call would be answered; one who has the name must answer now."""
-    asked = systemctl.run("busctl", "--user", "call", *DAEMON, "NameHasOwner", "s", names.BUS, timeout=10)
+    words = ("call", *DAEMON, "NameHasOwner", "s", names.BUS)
+    try:
+        asked = systemctl.run("busctl", "--user", *words, timeout=_DAEMON_PATIENCE)
+    except HostFailed:
+        return False  # the session bus is frozen
     if asked.returncode != 0:
-        return False  # there is no session bus
+        return False  # there is none
     if asked.stdout.strip() == "b true":
         words = ("--auto-start=no", f"--timeout={_PING_PATIENCE}", "call", *_OBJECT, "Ping")
         return systemctl.run("busctl", "--user", *words, timeout=_PING_PATIENCE + 5).returncode == 0
