@@ -5,6 +5,7 @@ Nothing is looked at in between: it sleeps until it is told.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -29,10 +30,12 @@ def watch(session: Session, as_json: bool) -> None:
 
     Ends by an error or by Ctrl-C only.
     """
+    if sys.stdout is None:  # closed from the beginning: nobody reads it
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     watcher = session.watcher()  # first, so that what changes after the first look is told
     if as_json:
         draw = _lines_of(session)
-    elif sys.stdout.isatty():
+    elif _is_screen():
         draw = _screen_of(session)
     else:
         draw = _tables_of(session)
@@ -102,6 +105,11 @@ def _table(session: Session) -> list[str]:
     return [f"As of {at}", *listing.lines, *(f"note: {note}" for note in listing.notes)]
 
 
+def _is_screen() -> bool:
+    """Whether stdout is a terminal on which the cursor can be moved."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _size() -> tuple[int, int]:
     """Columns and rows of the terminal; some do not know theirs."""
     size = os.get_terminal_size(sys.stdout.fileno())
@@ -128,6 +136,6 @@ def _left_clean() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if sys.stdout.isatty():
+        if _is_screen():
             _write(f"\n{_CLEAR_BELOW}")
         raise

@@ -63,6 +63,7 @@ class Terminal:
         if self.pid == 0:
             os.environ.clear()
             os.environ.update(environment)
+            os.environ["TERM"] = "xterm"  # whatever the terminal is that the tests run in
             os.read(0, 1)  # the size is set by then
             os.execv(command[0], list(command))
         self.screen = Screen(rows, columns)

@@ -176,6 +176,7 @@ def test_a_line_is_cut_at_the_terminals_width() -> None:
 def test_a_terminal_is_drawn_upon_and_left_on_a_new_line(place: Place, capsys: Out, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr(watching, "_size", lambda: (40, 6))
+    monkeypatch.setenv("TERM", "xterm")
     place.add()
 
     watch(place, place.hold)
@@ -186,6 +187,25 @@ def test_a_terminal_is_drawn_upon_and_left_on_a_new_line(place: Place, capsys: O
     assert "held" in second
     assert second.endswith("\x1b[J\n\x1b[J")
     assert max(map(len, second.replace("\x1b[K", "").splitlines())) <= 40
+
+
+def test_a_terminal_that_moves_no_cursor_has_the_tables(place: Place, capsys: Out, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    place.add()
+
+    watch(place, place.hold)
+
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert printed.count("NAME") == 2
+
+
+def test_a_closed_output_is_one_whose_reader_has_left(place: Place, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+
+    with pytest.raises(BrokenPipeError):
+        watching.watch(place.session, False)
 
 
 def test_a_terminal_that_does_not_know_its_size_has_the_usual_one(monkeypatch) -> None:
