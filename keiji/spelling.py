@@ -35,6 +35,8 @@ def translate(arguments: Sequence[str]) -> list[str]:
             rest = words[at + 1 :]
             if rest and rest[0].startswith("--") and rest[0] not in ("--help", "--version"):
                 return [*words[: at + 1], *_translate(group, rest)]
+            if group == "system" or rest[:1] == ["logs"]:
+                _check_rivals([word[2:] for word in rest if word.startswith("--")])
             return words
         if not group.startswith("-"):
             return words
@@ -91,8 +93,13 @@ def _check_together(group: str, verb: str, others: Sequence[str]) -> None:
     for flag in others:
         if flag not in allowed:
             raise UsageError(f"--{verb} and --{flag} cannot go together")
-    for pair in (_EDITORS, _PARTS):
-        both = [flag for flag in others if flag in pair]
+    _check_rivals(others)
+
+
+def _check_rivals(flags: Sequence[str]) -> None:
+    """Raise `UsageError` where two flags each name the one editor, or the one part, that is meant."""
+    for rivals in (_EDITORS, _PARTS):
+        both = [flag for flag in dict.fromkeys(flags) if flag in rivals]
         if len(both) > 1:
             raise UsageError(f"--{both[0]} and --{both[1]} cannot go together")
 

@@ -73,6 +73,14 @@ def test_flags_that_clash_are_refused_and_both_named(words, both):
 
 
 @pytest.mark.parametrize(
+    "words", ["system stop --bus --scheduler", "system logs --bus --vim --code", "task logs x --nano --vim"]
+)
+def test_today_s_spelling_refuses_the_flags_that_the_original_one_does(words):
+    with pytest.raises(UsageError, match="cannot go together"):
+        translate(words.split())
+
+
+@pytest.mark.parametrize(
     "words", ["task --name=x", "task --build", "task --get=x", "task --get x", "task --frob"]
 )
 def test_a_line_that_says_too_little_or_nonsense_is_refused(words):
