@@ -20,7 +20,7 @@ demo: setup
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(MANAGER) tests/harness/demo
 
 test: setup
-	$(MANAGER) $(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) tests/harness/suite.py $(ARGS)
 
 test-matrix:
 	@packaging/setup matrix

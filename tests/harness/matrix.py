@@ -19,8 +19,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST_LIBRARIES = ROOT / "tests" / "constraints-oldest.txt"
-# What systemd, the journal or the harness do is the same on each Python: `make test` shows it on one.
-ALIKE = ("arming", "bus_many", "bus_unit", "failures", "harness", "latch", "logs", "many")
+# These watch systemd, the journal or the harness at work, or repeat with it what the unit tests show:
+# the same on each Python and with all libraries, so `make test` is enough.
+ALIKE = ("arming", "bus_killed", "bus_many", "bus_unit", "failures", "harness", "latch", "lifecycle")
+ALIKE += ("logs", "many", "watching")
 KNOWN = [(3, 10), (3, 11), (3, 12), (3, 13), (3, 14)]
 # What they have to be able to do; a pyenv shim without its version fails here.
 PROBE = (
@@ -104,7 +106,7 @@ def run(combination: Combination, arguments: Sequence[str]) -> bool:
         install(combination, python)
         ready.touch()
     tests = arguments or [f"--ignore=tests/system/test_{name}.py" for name in ALIKE]
-    command = [ROOT / "tests" / "harness" / "user-manager", python, "-m", "pytest", *tests]
+    command = [python, ROOT / "tests" / "harness" / "suite.py", *tests]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
@@ -123,7 +125,7 @@ def install(combination: Combination, python: Path) -> None:
 def libraries() -> list[str]:
     """keiji's requirements and the suite's, as pyproject.toml has them."""
     lines = [line.partition(";")[0].strip() for line in requires("keiji") or []]
-    wanted = {re.split(r"\W", line.lower())[0]: line for line in lines}
+    wanted = {re.split(r"[^\w.-]", line.lower())[0]: line for line in lines}
     if not has_new_girepository():
         wanted["pygobject"] += ",<3.51"
     return [line for name, line in wanted.items() if name not in NOT_HERE]
