@@ -23,15 +23,14 @@ import keiji as package
 QUICK = "def function():\n    print('hello')\n"
 LONG = "import time\n\n\ndef function():\n    time.sleep(600)\n"
 STUBBORN = """\
-import signal, time
+import os, signal, time
 
 
 def function():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("deaf now")
-    give_up = time.monotonic() + 8
-    while time.monotonic() < give_up:
-        time.sleep(0.1)
+    open({deaf!r}, "w").close()
+    while not os.path.exists({go!r}):
+        time.sleep(0.02)
 """
 FAILING = "def function():\n    raise ValueError('no')\n"
 YEARLY = 'Schedule().cron("0 0 1 1 *")'
@@ -72,6 +71,17 @@ def served_by(systemctl) -> Callable[..., Path]:
         return folder / "test.conf"
 
     return serve
+
+
+@pytest.fixture
+def go(keiji, task, wire, wait_for, tmp_path) -> Path:
+    """A run of the task "stubborn" is in progress: it ignores SIGTERM, and ends once this file is there."""
+    deaf, go = tmp_path / "deaf", tmp_path / "go"
+    keiji.write_task("stubborn", STUBBORN.format(deaf=str(deaf), go=str(go)), YEARLY)
+    keiji("task", "build", "stubborn")
+    wire.call("Run", "stubborn")
+    wait_for(deaf.exists, "the run to be deaf")
+    return go
 
 
 def is_up(systemctl) -> bool:
@@ -356,11 +366,7 @@ def test_runs_are_delivered_while_the_service_is_up(keiji, task, wire, wait_for)
 # -- side by side ------------------------------------------------------------------------------
 
 
-def test_a_stop_that_takes_long_keeps_nobody_else_waiting(keiji, task, wire, wait_for) -> None:
-    keiji.write_task("stubborn", STUBBORN, YEARLY)
-    keiji("task", "build", "stubborn")
-    wire.call("Run", "stubborn")
-    wait_for(lambda: "deaf now" in keiji("task", "logs", "stubborn").stdout, "the run to be deaf")
+def test_a_stop_that_takes_long_keeps_nobody_else_waiting(keiji, task, wire, go, wait_for) -> None:
     stopper = Wire()
     ended = threading.Event()
     stopping = threading.Thread(target=lambda: (stopper.call("Stop", "stubborn"), ended.set()))
@@ -371,26 +377,25 @@ def test_a_stop_that_takes_long_keeps_nobody_else_waiting(keiji, task, wire, wai
         wire.call(method, *words)
 
     assert not ended.is_set()
+    go.touch()
     stopping.join()
     assert ended.is_set()
     assert '"stopped"' in keiji("task", "history", "stubborn", "--json").stdout
 
 
-def test_what_is_in_flight_is_finished_when_the_service_is_told_to_go(
-    keiji, task, wire, systemctl, wait_for
-) -> None:
-    keiji.write_task("stubborn", STUBBORN, YEARLY)
-    keiji("task", "build", "stubborn")
-    wire.call("Run", "stubborn")
-    wait_for(lambda: "deaf now" in keiji("task", "logs", "stubborn").stdout, "the run to be deaf")
+def test_what_is_in_flight_is_finished_when_the_service_is_told_to_go(keiji, go, systemctl, wait_for) -> None:
     answers = []
     stopping = threading.Thread(target=lambda: answers.append(Wire().call("Stop", "stubborn")))
     stopping.start()
     wait_for(lambda: (keiji.home / "run" / "stopping" / "stubborn").exists(), "the stop to begin")
 
-    systemctl("stop", UNIT)
+    systemctl("stop", "--no-block", UNIT)
+    state = ("show", "-p", "ActiveState", "--value", UNIT)
+    wait_for(lambda: systemctl(*state) == "deactivating", "the service to be told")
+    go.touch()
     stopping.join()
 
+    wait_for(lambda: systemctl(*state) == "inactive", "the service to leave")
     assert answers[0][0].startswith("stubborn: run ")
     assert systemctl("show", "-p", "Result", "--value", UNIT) == "success"
 
@@ -478,11 +483,7 @@ def test_a_service_that_hangs_is_given_up_after_a_while(keiji, task, wire, syste
     assert "OFFLINE" in status
 
 
-def test_a_service_that_dies_in_the_middle_is_told(keiji, task, wire, systemctl, wait_for) -> None:
-    keiji.write_task("stubborn", STUBBORN, YEARLY)
-    keiji("task", "build", "stubborn")
-    wire.call("Run", "stubborn")
-    wait_for(lambda: "deaf now" in keiji("task", "logs", "stubborn").stdout, "the run to be deaf")
+def test_a_service_that_dies_in_the_middle_is_told(keiji, go, systemctl, wait_for) -> None:
     printed = []
     client = threading.Thread(
         target=lambda: printed.append(keiji("task", "stop", "stubborn", status=1).stderr)
