@@ -1,6 +1,6 @@
 """Measures keiji beside its floor, each pair in one run, and prints the ratios: `make bench`.
 
-    make bench              everything, some eight minutes
+    make bench              everything, some nine minutes
     make bench ONLY=cpu     one of them; several with commas between
 
 Both sides of a pair take turns, and medians are compared, since a machine is never quiet. A figure over
@@ -14,12 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 import cli
+import directive
 import firing
 import idle
 import many
 from row import Row, table
 
-MEASUREMENTS: dict[str, Callable[[], Row]] = {
+MEASUREMENTS: dict[str, Callable[[], Row | Sequence[Row]]] = {
     "cpu": firing.cpu,
     "entry": firing.entry,
     "drift": firing.drift,
@@ -29,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[[], Row]] = {
     "unchanged": many.unchanged,
     "get": cli.get,
     "help": cli.help_,
+    "directive": directive.rows,
     "idle": idle.processes,
 }
 
@@ -43,11 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     if "KEIJI_TEST_MANAGER" not in os.environ:
         print("bench: needs a private user manager: `make bench`", file=sys.stderr)
         return 2
-    rows, failed = [], False
+    rows: list[Row] = []
+    failed = False
     for name in wanted:
         print(f"bench: {name} …", file=sys.stderr, flush=True)
         try:
-            rows.append(MEASUREMENTS[name]())
+            measured = MEASUREMENTS[name]()
+            rows += [measured] if isinstance(measured, Row) else measured
         except Exception as error:
             failed = True
             print(f"bench: {name} was not measured: {type(error).__name__}: {error}", file=sys.stderr)

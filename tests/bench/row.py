@@ -11,7 +11,7 @@ HEAD = ("WHAT", "KEIJI", "AGAINST", "FLOOR", "RATIO", "QUARTILES", "GOAL", "")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `figure` is what the goal is about: it is met up to `goal`."""
+    """One line of the table. `figure` is what the goal is about: it is met up to `goal`, if there is one."""
 
     what: str
     ours: str
@@ -19,18 +19,25 @@ class Row:
     floor: str
     figure: float
     quartiles: str
-    goal: float
+    goal: float | None
     unit: str = ""
 
     def cells(self) -> tuple[str, ...]:
         figure = f"{self.figure:.2g} {self.unit}" if self.unit else f"{self.figure:.2f}"
+        if self.goal is None:
+            return (self.what, self.ours, self.against, self.floor, figure, self.quartiles, "-", "")
         goal = f"<= {self.goal:g} {self.unit}" if self.unit else f"<= {self.goal:.2f}"
         verdict = "ok" if self.figure <= self.goal else "over"
         return (self.what, self.ours, self.against, self.floor, figure, self.quartiles, goal, verdict)
 
 
 def compared(
-    what: str, ours: Sequence[float], against: str, floor: Sequence[float], goal: float, parts: int = 1
+    what: str,
+    ours: Sequence[float],
+    against: str,
+    floor: Sequence[float],
+    goal: float | None = None,
+    parts: int = 1,
 ) -> Row:
     """The ratio of two rows of seconds, taken in turns; `parts`: how many things each of them did.
 
