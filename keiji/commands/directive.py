@@ -9,4 +9,9 @@ from keiji.session import Session
 
 def send(session: Session, verb: Verb, name: str) -> None:
     """Have `verb` done to the task and say what happened."""
-    output.say(session.send(Directive(verb, name)).message)
+    try:
+        reply = session.send(Directive(verb, name))
+    except KeyboardInterrupt:  # the bus has it by now, or never will
+        output.note(f"the bus may {verb.value} it all the same; `keiji task list` shows what is true")
+        raise
+    output.say(reply.message)

@@ -36,7 +36,11 @@ def run_now(session: Session, name: str) -> int:
     """Run the task once, print what it prints, and give the exit status of its run."""
     slug = slug_of(name)
     asked = datetime.now(timezone.utc)
-    reply = session.send(Directive(Verb.RUN, name))
+    try:
+        reply = session.send(Directive(Verb.RUN, name))
+    except KeyboardInterrupt:  # the bus has it by now, or never will
+        output.note(f"the run may begin all the same; `keiji task stop {slug}` ends it")
+        raise
     span = Span(reply.run, asked)
     try:
         cursor = _stream(session, slug, span)
