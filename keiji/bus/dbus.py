@@ -35,6 +35,7 @@ from keiji.store import models  # noqa: F401  loaded now, see above
 
 IDLE = 30.0  # seconds; leaving sooner would run into the manager's start limits
 _GRACE = 50  # milliseconds in which calls that were on their way to the name still arrive
+_PATIENCE = 5000  # milliseconds for the message bus itself
 _DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _LOG = "/log"  # a lane; no task is called so
 _VERBS = {verb.value.capitalize(): verb for verb in Verb}
@@ -96,7 +97,7 @@ class Service:
         self._registration = ObjectRegistration(
             self.bus, interface.PATH, node.interfaces, wrapper, own_wrapper=True
         )
-        self._name = self.bus.request_name(interface.NAME)
+        self.bus.request_name(interface.NAME)
         self._following = Following(
             folders, platforms.unit_signals(), self._changed, self._finished, self.desk.find_run
         )
@@ -197,7 +198,7 @@ class Service:
                 then()
 
         words, kind = GLib.Variant("(s)", (name,)), GLib.VariantType("(b)")
-        self.bus.con.call(*_DAEMON, "NameHasOwner", words, kind, 0, 5000, None, told)
+        self.bus.con.call(*_DAEMON, "NameHasOwner", words, kind, 0, _PATIENCE, None, told)
 
     # -- leaving -------------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class Service:
         self._is_leaving = True
         self.log("leaving", why=why)
         with contextlib.suppress(GLib.Error):  # the session bus may be gone, and the name with it
-            self._name.unown()
+            self._ask_daemon("ReleaseName", interface.NAME, "(u)")  # pydbus would wait for ever
         GLib.timeout_add(_GRACE, self._quit_when_done)
 
     def _quit_when_done(self) -> bool:
@@ -239,14 +240,16 @@ class Service:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    def _ask_daemon(self, method: str, name: str, kind: str) -> Any:
+        """What the message bus itself says of a name; raises `GLib.Error`."""
+        words = GLib.Variant("(s)", (name,))
+        answer = self.bus.con.call_sync(*_DAEMON, method, words, GLib.VariantType(kind), 0, _PATIENCE, None)
+        return answer.unpack()[0]
+
     def _run_of(self, sender: str) -> str:
         """The id of the run from inside which the caller calls, if any."""
         try:
-            words, kind = GLib.Variant("(s)", (sender,)), GLib.VariantType("(u)")
-            answer = self.bus.con.call_sync(
-                *_DAEMON, "GetConnectionUnixProcessID", words, kind, 0, 5000, None
-            )
-            (pid,) = answer.unpack()
+            pid = self._ask_daemon("GetConnectionUnixProcessID", sender, "(u)")
             entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except (GLib.Error, OSError):
             return ""  # it has left

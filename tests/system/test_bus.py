@@ -400,6 +400,18 @@ def test_what_is_in_flight_is_finished_when_the_service_is_told_to_go(keiji, go,
     assert systemctl("show", "-p", "Result", "--value", UNIT) == "success"
 
 
+def test_it_ends_on_a_session_bus_that_is_frozen(keiji, task, wire, systemctl) -> None:
+    wire.call("Ping")
+    pid = int(systemctl("show", "-p", "MainPID", "--value", "dbus.service"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        systemctl("stop", UNIT)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert systemctl("show", "-p", "Result", "--value", UNIT) == "success"
+
+
 # -- clients that do harm ----------------------------------------------------------------------
 
 
