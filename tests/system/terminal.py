@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import termios
 import threading
 from collections.abc import Mapping, Sequence
@@ -59,19 +60,23 @@ class Terminal:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], rows: int = 24, columns: int = 100
     ) -> None:
-        self.pid, self._end = pty.fork()
-        if self.pid == 0:
-            os.environ.clear()
-            os.environ.update(environment)
-            os.environ["TERM"] = "xterm"  # whatever the terminal is that the tests run in
-            os.read(0, 1)  # the size is set by then
-            os.execv(command[0], list(command))
-        self.screen = Screen(rows, columns)
+        self._end, inside = pty.openpty()
         self.resize(rows, columns)
+        # pty.fork() would return before the program is there, and a fork of the tests would have its signals
+        self._process = subprocess.Popen(
+            command,
+            env={**environment, "TERM": "xterm"},  # whatever the terminal is that the tests run in
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(inside)
+        self.pid = self._process.pid
         self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.type("\n")
 
     def resize(self, rows: int, columns: int) -> None:
         self.screen = Screen(rows, columns)
@@ -86,15 +91,14 @@ class Terminal:
 
     def status(self) -> int:
         """Waits for the program's end; its exit status."""
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
+        status = self._process.wait()
         self._reader.join()
         os.close(self._end)
-        return os.waitstatus_to_exitcode(status)
+        return status
 
     def end(self) -> None:
-        if self.pid:
-            os.kill(self.pid, 9)
+        if self._process.returncode is None:
+            self._process.kill()
             self.status()
 
     def _read(self) -> None:
