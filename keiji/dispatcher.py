@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from keiji import (
@@ -19,8 +20,10 @@ from keiji import (
     ledger,
     lifecycle,
     marks,
+    output,
     recovery,
     running,
+    settings,
     states,
     stopping,
     verdict,
@@ -231,8 +234,15 @@ class Dispatcher:
             return "it will be armed by `keiji system start`"
         with suppress(HostFailed):  # all is done
             elapse = None if self.host.is_polled(slug) else self.host.timers([slug])[slug].next_elapse
-            return f"armed, next time {elapse.astimezone().isoformat()}" if elapse else "armed"
+            return f"armed, next time {output.moment(elapse, self._zone())}" if elapse else "armed"
         return "armed"
+
+    def _zone(self) -> tzinfo:
+        """That of the settings: who asked may have another than this process."""
+        try:
+            return settings.load(self.folders)[0].zone
+        except (KeijiError, OSError):  # all is done
+            return timezone.utc
 
     def _tell_deleted(self, slug: str, run: str = "") -> Reply:
         source = self.folders.tasks / slug

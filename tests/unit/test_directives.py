@@ -330,6 +330,16 @@ def test_delete_needs_the_database_and_changes_nothing_without(stage: Stage) -> 
 # enable, resolve
 
 
+@pytest.mark.parametrize(
+    ("said", "zone"), [("TIME_ZONE=Africa/Nairobi\n", "+03:00"), ("TIME_ZONE=nowhere\n", "+00:00")]
+)
+def test_the_next_time_is_told_in_the_settings_zone(stage: Stage, said: str, zone: str) -> None:
+    """The bus's process may have another than who asks."""
+    stage.folders.settings.write_text(said)
+
+    assert stage.send(Verb.ENABLE).message.endswith(zone)
+
+
 def test_enable_of_a_held_task_says_that_it_stays_held(place: Place) -> None:
     assert "held until" in Stage(place, replace(HELD, is_enabled=False)).send(Verb.ENABLE).message
 
