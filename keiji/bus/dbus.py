@@ -38,6 +38,9 @@ _GRACE = 50  # milliseconds in which calls that were on their way to the name st
 _PATIENCE = 5000  # milliseconds for the message bus itself
 _DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _LOG = "/log"  # a lane; no task is called so
+# GLib hands each call over with a reference that PyGObject does not know of, until 2.84:
+# https://docs.gtk.org/gio/method.DBusConnection.register_object_with_closures2.html
+_OWNS_CALLS = GLib.check_version(2, 84, 0) is not None
 _VERBS = {verb.value.capitalize(): verb for verb in Verb}
 _FIELDS = {**FIELDS, "State": "state", "Host": "host"}
 
@@ -69,6 +72,8 @@ class Calls(ObjectWrapper):  # type: ignore[misc]
     def call_method(
         self, connection: Any, sender: str, path: str, of: str, method: str, parameters: Any, invocation: Any
     ) -> None:
+        if _OWNS_CALLS:
+            invocation._unref()  # else neither the call nor what it says is ever freed
         if of == interface.NAME:
             self.service.call(method, sender, parameters.unpack(), invocation)
         else:

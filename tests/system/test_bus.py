@@ -439,6 +439,24 @@ def test_nonsense_does_no_harm(keiji, task, wire) -> None:
     assert wire.get("Tasks") == [task]
 
 
+def test_what_was_said_in_calls_is_not_kept(task, wire, systemctl) -> None:
+    def held() -> int:
+        pid = systemctl("show", "-p", "MainPID", "--value", UNIT)
+        (line,) = [row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in row]
+        return int(line.split()[1])  # KiB
+
+    def speak(megabytes: int) -> None:
+        for _ in range(megabytes):
+            with pytest.raises(WireError):
+                wire.call("Stop", "x" * 2**20)
+
+    speak(10)
+    before = held()
+    speak(50)
+
+    assert held() - before < 25 * 1024
+
+
 def test_a_client_that_goes_away_does_no_harm(keiji, task, wire, wait_for) -> None:
     keiji.write_task("long", LONG, YEARLY)
     keiji("task", "build", "long")
