@@ -1,13 +1,16 @@
 """The bus service's files: a unit, and what has D-Bus start it on demand.
 
 The unit lies in the data folder, where the runtime folder's mask comes before it; before a unit in
-``~/.config`` no mask at run time has any effect (systemd.unit(5), "Unit File Load Path").
+``~/.config`` no mask at run time has any effect (systemd.unit(5), "Unit File Load Path"). A package of
+the system ships both files: then the home gets only a drop-in, which says whose folders the bus serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import keiji
 from keiji import files
 from keiji.folders import Folders
 from keiji.systemd import names, systemctl
@@ -24,36 +27,42 @@ def activation_path() -> Path:
     return names.data_folder() / "dbus-1" / "services" / names.BUS_SERVICE
 
 
+def drop_in_path() -> Path:
+    """What goes with the unit of a package; a mask comes before that, wherever this lies."""
+    return names.unit_folder() / f"{names.BUS_SERVICE}.d" / "keiji.conf"
+
+
+def shipped_unit() -> Path | None:
+    """The unit that came with this keiji in a package; None for a checkout, a wheel and the like."""
+    # From /usr/lib/python3/dist-packages/keiji, where only a package puts it, to /usr/lib.
+    library = Path(keiji.__file__).resolve().parent.parent.parent.parent
+    path = library / "systemd" / "user" / names.BUS_SERVICE
+    return path if path.is_file() else None
+
+
 def mask_path() -> Path:
     """Where a link to nothing keeps the service down until the next boot."""
     return Path(systemctl.runtime_folder(), "systemd", "user", names.BUS_SERVICE)
 
 
 def write_files(folders: Folders) -> list[str]:
-    """Write unit and activation file where they differ; how those are called that did."""
-    from keiji.systemd import units
-
-    unit, activation = units.render_bus(folders)
+    """Write what differs and remove what another installation left; how those are called that differed."""
+    wanted = _wanted(folders)
+    left = [path for path in _named() if path not in wanted and path.exists()]
     changed = []
-    for path, text, called in (
-        (unit_path(), unit, names.BUS_SERVICE),
-        (activation_path(), activation, f"dbus-1/services/{names.BUS_SERVICE}"),
-    ):
-        if files.read(path) != text:
+    for path, text in wanted.items():
+        if left or files.read(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write(path, text, mode=0o644)
-            changed.append(called)
+            changed.append(_named()[path])
+    if left:
+        _remove(left)
     return changed
 
 
 def remove_files() -> None:
-    """Remove both files, the mask, and the folders that they leave empty."""
-    for path in (unit_path(), activation_path(), mask_path()):
-        path.unlink(missing_ok=True)
-    services = activation_path().parent
-    for folder in (unit_path().parent, services, services.parent, mask_path().parent):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    """Remove all of them, the mask, and the folders that they leave empty."""
+    _remove([*_named(), mask_path()])
 
 
 def told_of_files() -> None:
@@ -70,7 +79,8 @@ def advice() -> list[str]:
     listed = systemctl.run("busctl", "--user", "call", *DAEMON, "ListActivatableNames", timeout=10)
     if listed.returncode != 0 or f'"{names.BUS}"' in listed.stdout:
         return []
-    folder = activation_path().parent
+    shipped = shipped_unit()
+    folder = shipped.parents[3] / "share/dbus-1/services" if shipped else activation_path().parent
     return [f"the session bus does not look into {folder}, so only keiji itself can start the bus service"]
 
 
@@ -80,3 +90,32 @@ def unseen() -> str:
         f"the user manager does not look into {unit_path().parent}, so the bus can't start: it began with "
         "another XDG_DATA_HOME; unset yours and run `keiji init`"
     )
+
+
+# -- parts ----------------------------------------------------------------------------------
+
+
+def _wanted(folders: Folders) -> dict[Path, str]:
+    from keiji.systemd import units
+
+    if shipped_unit():
+        return {drop_in_path(): units.render_bus_drop_in(folders)}
+    unit, activation = units.render_bus(folders)
+    return {unit_path(): unit, activation_path(): activation}
+
+
+def _named() -> dict[Path, str]:
+    """All that may be written: path → how it is called."""
+    return {
+        unit_path(): names.BUS_SERVICE,
+        activation_path(): f"dbus-1/services/{names.BUS_SERVICE}",
+        drop_in_path(): f"{names.BUS_SERVICE}.d/keiji.conf",
+    }
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in (*(path.parent for path in paths), activation_path().parent.parent):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

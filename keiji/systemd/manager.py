@@ -192,6 +192,7 @@ class SystemdHost:
             self.reload()
         if changed_bus:
             bus_unit.told_of_files()
+            bus_service.stop(stay=False)  # one that runs may be another installation's
         return [*changed, *changed_bus]
 
     def remove_system(self) -> None:

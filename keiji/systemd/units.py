@@ -65,6 +65,19 @@ def render_bus(folders: Folders) -> tuple[str, str]:
     return unit, _render(f"{names.BUS}.activation")
 
 
+def render_shipped_bus() -> tuple[str, str]:
+    """The same for a package of the system, where they are everybody's."""
+    # Isolated, for who calls it from a home that holds, say, a click.py must get the package's own code.
+    python = ["/usr/bin/python3", "-I"]
+    unit = _render(f"{names.BUS_SERVICE}.j2", environment=[], python=python, run="")
+    return unit, _render(f"{names.BUS}.activation")
+
+
+def render_bus_drop_in(folders: Folders) -> str:
+    """What makes the package's unit this person's."""
+    return _render(f"{names.BUS}.conf.j2", **_own_values(folders))
+
+
 def _own_values(folders: Folders) -> dict[str, object]:
     # A service that the manager starts has not the command's environment, so the two folders are
     # written into it.

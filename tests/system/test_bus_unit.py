@@ -133,6 +133,17 @@ def test_a_call_is_answered_as_soon_as_init_has_written_again_what_was_lost(keij
     assert wire.call("Ping")[1] == str(keiji.home)
 
 
+def test_a_bus_that_runs_by_another_installation_s_unit_ends_when_init_replaces_it(keiji, unit, wire):
+    keiji("init")
+    unit_file().write_text(unit_file().read_text() + "# of another keiji\n")
+    wire.call("Ping")
+
+    keiji("init")
+
+    assert unit("ActiveState") == "inactive"
+    assert wire.call("Ping")[1] == str(keiji.home)
+
+
 def test_systemd_finds_nothing_to_say_about_the_unit(keiji):
     keiji("init")
 

@@ -93,7 +93,9 @@ def own_units(folders: Folders) -> dict[str, str]:
     """keiji's own units, and what D-Bus starts the bus service by."""
     unit, activation = units.render_bus(folders)
     bus = {"io.keiji.Bus1.service": unit, "io.keiji.Bus1.activation": activation}
-    return {**units.render_own(folders), **bus}
+    shipped = {"io.keiji.Bus1.shipped.service": units.render_shipped_bus()[0]}
+    drop_in = {"io.keiji.Bus1.conf": units.render_bus_drop_in(folders)}
+    return {**units.render_own(folders), **bus, **shipped, **drop_in}
 
 
 def lines(text: str) -> list[str]:
@@ -203,6 +205,13 @@ def test_a_zone_that_the_author_named_is_not_said_again() -> None:
 
     assert "--extras" in service
     assert "--zone" not in service
+
+
+def test_what_a_package_ships_for_everybody_names_nobody_s_folders() -> None:
+    unit, activation = units.render_shipped_bus()
+
+    assert [value for _, key, value in parsed(unit) if key in ("Environment", "WorkingDirectory")] == []
+    assert activation == units.render_bus(HOME)[1]
 
 
 # text from people
