@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 MANAGER := tests/harness/user-manager
 
-.PHONY: help setup demo test test-matrix lint bench acceptance clean
+.PHONY: help setup demo test test-matrix lint bench deb acceptance clean
 
 help:
 	@echo "make setup        install what is missing, make .venv with keiji in it"
@@ -11,6 +11,8 @@ help:
 	@echo "make test-matrix  what may differ by them, on the oldest and newest Python and libraries"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        ratios to their floors; ONLY=cpu,drift measures these"
+	@echo "make deb          dist/keiji_VERSION_all.deb, with the build dependencies from apt"
+	@echo "make acceptance   that package on whole machines, Debian 12 and 13; ARGS=12 takes one of them"
 	@echo "make clean        remove what these targets made"
 
 setup:
@@ -34,9 +36,13 @@ lint: setup
 bench: setup
 	@$(MANAGER) $(PYTHON) tests/bench $(ONLY)
 
+deb:
+	@packaging/deb
+
 acceptance:
-	@echo "make acceptance: there is no .deb to accept yet" >&2; exit 1
+	@/usr/bin/python3 -B tests/acceptance $(ARGS)
 
 clean:
+	rm -rf .boxes 2>/dev/null || sudo rm -rf .boxes # what boots is root's
 	rm -rf .venv .venvs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -67,6 +67,8 @@ def remove_files() -> None:
 
 def told_of_files() -> None:
     """Have the session bus look at its services; the manager has read the unit already."""
+    # A session bus that was installed with keiji, into a manager that runs, would wait for the next login.
+    systemctl.call("start", "dbus.socket", check=False)
     # It watches a folder only that was there when it began. Where there is no session bus, nobody calls.
     systemctl.run("busctl", "--user", "call", *DAEMON, "ReloadConfig", timeout=10)
     systemctl.call("reset-failed", "--", names.BUS_SERVICE, check=False)

@@ -21,7 +21,7 @@ from keiji.schedule import Schedule
 from keiji.settings import Settings
 from keiji.store import Store, open_store, queries
 
-ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.text("\\n\n\r\0 '\"")
+ANY_TEXT = st.text(st.characters(blacklist_categories=[])) | st.text("\\n\n\r\0 '\"")
 
 
 @pytest.fixture
