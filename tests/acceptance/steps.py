@@ -104,7 +104,8 @@ def hold(walk: Walk) -> None:
     for task in ("broken", "sour"):
         walk.box.wait_for(lambda task=task: walk.ada.states()[task] == "held", f"{task} to be held")
     expect("is held" in walk.ada.keiji("task", "run", "broken", status=1), "a held task can be run")
-    time.sleep(2 * PERIOD)
+    before = len(walk.ada.runs("tick"))
+    walk.ada.wait_for_runs("tick", lambda runs: len(runs) >= before + 2, "two further runs of another task")
     for task in ("broken", "sour"):
         results = [run["result"] for run in walk.ada.runs(task)]
         expect(results == ["failed"], f"{task} ran though it is held: {results}")
