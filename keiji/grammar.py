@@ -40,6 +40,22 @@ def init() -> None:
     run(folders, platforms.host(folders))
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Find what makes tasks silently not run, and say the remedy.
+
+    It only looks. The exit status is 1 when there is an error: tasks don't run, their output or their
+    records are lost, or commands are refused. Warnings (it works, and may go wrong) and notes leave it 0.
+    """
+    from keiji import platforms
+    from keiji.commands.doctor import doctor as run
+    from keiji.folders import Folders
+
+    folders = Folders.of(os.environ)
+    sys.exit(run(folders, platforms.host(folders), as_json))
+
+
 @cli.group()
 def task() -> None:
     """Write, build, watch and direct tasks."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from keiji.findings import Check, Finding
     from keiji.schedule import Schedule
     from keiji.task import Task
 
@@ -112,6 +113,9 @@ class Host(Protocol):
 
     def timers(self, slugs: Iterable[str]) -> dict[str, Timer]: ...
 
+    def idle(self, slugs: Iterable[str]) -> list[str]:
+        """Those of the tasks whose timer waits for no time; one for each boot that has fired needs none."""
+
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         """The next `n` times at which the manager will start the task once it is armed."""
 
@@ -132,6 +136,9 @@ class Host(Protocol):
         """End the run in progress and wait until it is gone."""
 
     def ending(self, slug: str) -> Ending: ...
+
+    def endings_of(self, slugs: Iterable[str]) -> dict[str, Ending]:
+        """The same for many."""
 
     def failed(self) -> list[str]:
         """The slugs whose last run failed in the manager's eyes."""
@@ -160,6 +167,22 @@ class Host(Protocol):
 
     def by_hand(self, slug: str) -> str:
         """The command line that stops the task without keiji."""
+
+    def housekeeping(self) -> str:
+        """The command line that has done now what else is done each hour."""
+
+    # looking for faults
+    def checks(self) -> list[Check]:
+        """What to look at for faults of the machine, of its manager and of keiji's own units.
+
+        One of them is called `MANAGER`; they may need that, and `FOLDERS`.
+        """
+
+    def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
+        """What is wrong with the task's unit files; `task.schedule` names its zone.
+
+        Raises `UnsupportedHere` and `InvalidSchedule` where they can't be rendered any more.
+        """
 
     # the bus service
     def start_bus(self) -> None:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any, TextIO
 
+_COLOURS = {"error": "31", "warning": "33"}
+
 
 def say(text: str) -> None:
     """A line for the person who asked."""
@@ -25,6 +27,12 @@ def error(text: str) -> None:
     """What went wrong, in red on a terminal."""
     prefix = "\x1b[31mkeiji:\x1b[0m" if has_colour(sys.stderr) else "keiji:"
     _beside(f"{prefix} {text}")
+
+
+def marked(severity: str) -> str:
+    """The word for how bad something is, in its colour on a terminal."""
+    colour = _COLOURS.get(severity)
+    return f"\x1b[{colour}m{severity}\x1b[0m" if colour and has_colour(sys.stdout) else severity
 
 
 class _Stdout(FileIO):

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
+from keiji.findings import MANAGER, Check, Finding, error
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -34,6 +36,7 @@ class MemoryHost:
         self.endings: dict[str, Ending] = {}
         self.logged: list[tuple[str, str, str]] = []
         self.faults: dict[str, Exception] = {}
+        self.ills: list[Finding] = []  # what its own check finds
         self.reloads = 0
         self.system: bool | None = None  # None: keiji's own units are not installed
         self.bus_runs = False
@@ -97,6 +100,9 @@ class MemoryHost:
             slug: Timer(slug in self.armed, False, NOON if slug in self.armed else None) for slug in slugs
         }
 
+    def idle(self, slugs: Iterable[str]) -> list[str]:
+        return [slug for slug in slugs if slug not in self.armed]
+
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         return schedule.next_times(after, n, phase=timedelta(0))
 
@@ -125,6 +131,9 @@ class MemoryHost:
 
     def ending(self, slug: str) -> Ending:
         return self.endings.get(slug, Ending())
+
+    def endings_of(self, slugs: Iterable[str]) -> dict[str, Ending]:
+        return {slug: self.ending(slug) for slug in slugs}
 
     def failed(self) -> list[str]:
         return [slug for slug, ending in self.endings.items() if ending.result != "success"]
@@ -162,6 +171,22 @@ class MemoryHost:
 
     def by_hand(self, slug: str) -> str:
         return f"memory stop {slug}"
+
+    def housekeeping(self) -> str:
+        return "memory keep house"
+
+    def checks(self) -> list[Check]:
+        return [Check(MANAGER, self._ills)]
+
+    def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
+        found = {path: files.read(path) for path in self.unit_files(task.slug)}
+        if found == self.render(task, command):
+            return []
+        return [error("its units are not what keiji writes now", "`keiji system update`", task.slug)]
+
+    def _ills(self) -> list[Finding]:
+        self._fault("checks")
+        return self.ills
 
     def start_bus(self) -> None:
         self._fault("start_bus")

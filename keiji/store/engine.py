@@ -139,7 +139,7 @@ class Engine:
         for words, meaning in _MEANINGS.items():
             if any(word in said.lower() for word in words.split("|")):
                 return meaning.format(where=self.where)
-        return f"the database {self.where} failed: {said or type(error).__name__}"
+        return f"the database {self.where} failed ({said or type(error).__name__}): look at its disk"
 
 
 def load_peewee() -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
+from collections.abc import Mapping
 
 from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
@@ -13,7 +16,7 @@ from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
 # The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
 _START_PATIENCE = 190.0
 _STOP_PATIENCE = 160.0
-_DAEMON_PATIENCE = 10.0
+DAEMON_PATIENCE = 10.0
 _PING_PATIENCE = 3
 _JOURNAL_PATIENCE = 1.0
 _PAUSE = 0.05
@@ -89,17 +92,36 @@ def is_masked() -> bool:
 
 def is_answering() -> bool:
     """Whether a call would be answered; one who has the name must answer now."""
+    owned = has_owner()
+    if owned is None:
+        return False
+    if owned:
+        return _pinged().returncode == 0
+    return not is_masked() and would_start(_show(*JUDGED))
+
+
+def has_owner() -> bool | None:
+    """Whether the service runs; None where there is no session bus, or it is frozen."""
     words = ("call", *DAEMON, "NameHasOwner", "s", names.BUS)
     try:
-        asked = systemctl.run("busctl", "--user", *words, timeout=_DAEMON_PATIENCE)
+        asked = systemctl.run("busctl", "--user", *words, timeout=DAEMON_PATIENCE)
     except HostFailed:
-        return False  # the session bus is frozen
+        return None
+    return asked.stdout.strip() == "b true" if asked.returncode == 0 else None
+
+
+def ping() -> tuple[str, str] | None:
+    """The version and the home that the service which runs answers with, or None when it doesn't answer."""
+    asked = _pinged()
     if asked.returncode != 0:
-        return False  # there is none
-    if asked.stdout.strip() == "b true":
-        words = ("--auto-start=no", f"--timeout={_PING_PATIENCE}", "call", *_OBJECT, "Ping")
-        return systemctl.run("busctl", "--user", *words, timeout=_PING_PATIENCE + 5).returncode == 0
-    return not is_masked() and _would_start()
+        return None
+    version, home = json.loads(asked.stdout)["data"]
+    return version, home
+
+
+def _pinged() -> subprocess.CompletedProcess[str]:
+    words = ("--json=short", "--auto-start=no", f"--timeout={_PING_PATIENCE}", "call", *_OBJECT, "Ping")
+    return systemctl.run("busctl", "--user", *words, timeout=_PING_PATIENCE + 5)
 
 
 def used_files() -> list[str]:
@@ -122,14 +144,16 @@ def log_matches() -> list[str]:
     return [word for way in ways for word in (way, uid, "+")][:-1]
 
 
-def _would_start() -> bool:
-    unit = _show(
-        *("LoadState", "ActiveState", "Result", "ExecStart"),
-        *("ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic"),
-    )
-    if unit["LoadState"] != "loaded":
-        return False
-    if not os.access(unit["ExecStart"].partition("path=")[2].partition(" ;")[0], os.X_OK):
+# What `would_start` judges by.
+JUDGED = (
+    *("LoadState", "ActiveState", "Result", "ExecStart"),
+    *("ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic"),
+)
+
+
+def would_start(unit: Mapping[str, str]) -> bool:
+    """Whether a service that doesn't run would come up, as far as its unit tells."""
+    if unit["LoadState"] != "loaded" or not os.access(systemctl.program(unit["ExecStart"]), os.X_OK):
         return False
     came_up = int(unit["ActiveEnterTimestampMonotonic"] or 0) > int(
         unit["InactiveExitTimestampMonotonic"] or 0

@@ -45,12 +45,22 @@ def mask_path() -> Path:
     return Path(systemctl.runtime_folder(), "systemd", "user", names.BUS_SERVICE)
 
 
+def wanted(folders: Folders) -> dict[Path, str]:
+    """What has to lie where."""
+    from keiji.systemd import units
+
+    if shipped_unit():
+        return {drop_in_path(): units.render_bus_drop_in(folders)}
+    unit, activation = units.render_bus(folders)
+    return {unit_path(): unit, activation_path(): activation}
+
+
 def write_files(folders: Folders) -> list[str]:
     """Write what differs and remove what another installation left; how those are called that differed."""
-    wanted = _wanted(folders)
-    left = [path for path in _named() if path not in wanted and path.exists()]
+    texts = wanted(folders)
+    left = [path for path in _named() if path not in texts and path.exists()]
     changed = []
-    for path, text in wanted.items():
+    for path, text in texts.items():
         if left or files.read(path) != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write(path, text, mode=0o644)
@@ -78,12 +88,20 @@ def advice() -> list[str]:
     """A note when the manager does not find the unit, or the session bus does not know the service."""
     if systemctl.show(names.BUS_SERVICE, ["LoadState"]).get("LoadState") == "not-found":
         return [unseen()]
+    return [] if is_activatable() else [inactivatable()]
+
+
+def is_activatable() -> bool:
+    """Whether a call has the service started, also a call by other programs."""
     listed = systemctl.run("busctl", "--user", "call", *DAEMON, "ListActivatableNames", timeout=10)
-    if listed.returncode != 0 or f'"{names.BUS}"' in listed.stdout:
-        return []
+    # Where there is no session bus, nobody calls.
+    return listed.returncode != 0 or f'"{names.BUS}"' in listed.stdout
+
+
+def inactivatable() -> str:
     shipped = shipped_unit()
     folder = shipped.parents[3] / "share/dbus-1/services" if shipped else activation_path().parent
-    return [f"the session bus does not look into {folder}, so only keiji itself can start the bus service"]
+    return f"the session bus does not look into {folder}, so only keiji itself can start the bus service"
 
 
 def unseen() -> str:
@@ -95,15 +113,6 @@ def unseen() -> str:
 
 
 # -- parts ----------------------------------------------------------------------------------
-
-
-def _wanted(folders: Folders) -> dict[Path, str]:
-    from keiji.systemd import units
-
-    if shipped_unit():
-        return {drop_in_path(): units.render_bus_drop_in(folders)}
-    unit, activation = units.render_bus(folders)
-    return {unit_path(): unit, activation_path(): activation}
 
 
 def _named() -> dict[Path, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from keiji import files
 from keiji.errors import HostFailed, NotInitialised
+from keiji.findings import Check, Finding
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -110,6 +111,9 @@ class SystemdHost:
             slug: _timer(elapses.get(timer), *states.get(timer, ("", ""))) for slug, timer in asked.items()
         }
 
+    def idle(self, slugs: Iterable[str]) -> list[str]:
+        return arming.not_waiting(list(slugs))
+
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         from keiji.systemd import calendar
 
@@ -152,16 +156,13 @@ class SystemdHost:
         systemctl.call("stop", "--quiet", "--", names.service(slug), timeout=_STOP_PATIENCE)
 
     def ending(self, slug: str) -> Ending:
+        return self.endings_of([slug])[slug]
+
+    def endings_of(self, slugs: Iterable[str]) -> dict[str, Ending]:
+        asked = list(slugs)
         wanted = ("ActiveState", "InvocationID", "Result", "ExecMainCode", "ExecMainStatus")
-        shown = systemctl.show(names.service(slug), wanted)
-        return Ending(
-            is_active=shown.get("ActiveState") in ("activating", "active", "deactivating", "reloading"),
-            run=shown.get("InvocationID", ""),
-            result=shown.get("Result", ""),
-            by_signal=shown.get("ExecMainCode") in ("2", "3"),  # CLD_KILLED, CLD_DUMPED
-            status=int(shown.get("ExecMainStatus") or 0),
-            is_stopping=shown.get("ActiveState") == "deactivating",
-        )
+        shown = systemctl.show_all([names.service(slug) for slug in asked], wanted)
+        return {slug: _ending(unit) for slug, unit in zip(asked, shown, strict=True)}
 
     def failed(self) -> list[str]:
         listed = systemctl.call(
@@ -185,8 +186,8 @@ class SystemdHost:
             if files.read(folder / name) != text:
                 files.write(folder / name, text, mode=0o644)
                 changed.append(name)
-        for name in (names.HOUSEKEEPING, names.STARTUP):
-            _link(_wants(name), True)
+        for link in names.own_links():
+            _link(link, True)
         changed_bus = bus_unit.write_files(self.folders)
         if changed or changed_bus:
             self.reload()
@@ -214,17 +215,17 @@ class SystemdHost:
     def start_system(self) -> tuple[list[str], list[str]]:
         if not (names.unit_folder() / names.TARGET).exists():
             raise NotInitialised("keiji's own units are not installed here: `keiji init` installs them")
-        enabled = set(self.installed()).intersection(names.slugs(arming.listed(_wanted())))
+        enabled = set(self.installed()).intersection(names.slugs(arming.listed(names.wanted_folder())))
         arming.forgive_missed(self.folders, enabled, self.boot())
         self.reload()
         systemctl.call("start", names.TARGET)
-        _link(_enabled_target(), True)
+        _link(names.enabled_target(), True)
         due = sorted(enabled - arming.listed(self.folders.run / "held"))
         idle = arming.not_waiting(due)
         return [slug for slug in due if slug not in idle], idle
 
     def stop_system(self) -> None:
-        _link(_enabled_target(), False)
+        _link(names.enabled_target(), False)
         if _target_states():
             systemctl.call("stop", names.TARGET)
 
@@ -232,12 +233,27 @@ class SystemdHost:
         return _target_states().get(names.TARGET, ("", ""))[0] == "active"
 
     def advice(self) -> list[str]:
-        from keiji.systemd.advice import notes
+        from keiji.systemd import checkup
 
-        return notes()
+        return [f"{it.message}; {it.remedy}" for it in (*checkup.lingering(), *checkup.no_journal())]
 
     def by_hand(self, slug: str) -> str:
         return f"systemctl --user stop {names.timer(slug)} {names.service(slug)}"
+
+    def housekeeping(self) -> str:
+        return f"systemctl --user start {names.HOUSEKEEPING.removesuffix('timer')}service"
+
+    # -- looking for faults -----------------------------------------------------------------
+
+    def checks(self) -> list[Check]:
+        from keiji.systemd import checkup
+
+        return checkup.checks(self.folders)
+
+    def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
+        from keiji.systemd import unit_checkup
+
+        return list(unit_checkup.of_task(self.folders, task, command))
 
     # -- the bus service --------------------------------------------------------------------
 
@@ -284,6 +300,17 @@ class SystemdHost:
         return journal.follow(_system_matches(part), lines)
 
 
+def _ending(shown: Mapping[str, str]) -> Ending:
+    return Ending(
+        is_active=shown.get("ActiveState") in ("activating", "active", "deactivating", "reloading"),
+        run=shown.get("InvocationID", ""),
+        result=shown.get("Result", ""),
+        by_signal=shown.get("ExecMainCode") in ("2", "3"),  # CLD_KILLED, CLD_DUMPED
+        status=int(shown.get("ExecMainStatus") or 0),
+        is_stopping=shown.get("ActiveState") == "deactivating",
+    )
+
+
 def _timer(elapse: datetime | None, active: str, sub: str) -> Timer:
     return Timer(elapse is not None or active == "active", sub == "running", elapse)
 
@@ -292,16 +319,8 @@ def _target_states() -> dict[str, tuple[str, str]]:
     return systemctl.states([names.TARGET], names.TARGET)
 
 
-def _wanted() -> Path:
-    return names.unit_folder() / f"{names.TARGET}.wants"
-
-
 def _wants(name: str) -> Path:
-    return _wanted() / name
-
-
-def _enabled_target() -> Path:
-    return names.unit_folder() / "default.target.wants" / names.TARGET
+    return names.wanted_folder() / name
 
 
 def _link(link: Path, wanted: bool) -> None:

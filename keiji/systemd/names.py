@@ -22,6 +22,21 @@ def unit_folder() -> Path:
     return Path(config) / "systemd" / "user"
 
 
+def wanted_folder() -> Path:
+    """Where a link has a unit start with the target."""
+    return unit_folder() / f"{TARGET}.wants"
+
+
+def own_links() -> list[Path]:
+    """The links of keiji's own units that start with the target."""
+    return [wanted_folder() / name for name in (HOUSEKEEPING, STARTUP)]
+
+
+def enabled_target() -> Path:
+    """The link by which the target starts at each boot."""
+    return unit_folder() / "default.target.wants" / TARGET
+
+
 def data_folder() -> Path:
     """Where this person's programs keep data, among it units and D-Bus services of theirs."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

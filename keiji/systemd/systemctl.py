@@ -49,6 +49,21 @@ def show(name: str, properties: Sequence[str]) -> dict[str, str]:
     return dict(row.split("=", 1) for row in printed.splitlines() if "=" in row)
 
 
+def show_all(names: Sequence[str], properties: Sequence[str]) -> list[dict[str, str]]:
+    """The properties of several units, in their order and in one call, or a few where there are very many."""
+    found: list[dict[str, str]] = []
+    for start in range(0, len(names), _BATCH):
+        words = ("--property=" + ",".join(properties), "--", *names[start : start + _BATCH])
+        blocks = call("show", *words).stdout.strip().split("\n\n")
+        found += [dict(row.split("=", 1) for row in block.splitlines() if "=" in row) for block in blocks]
+    return found
+
+
+def program(started: str) -> str:
+    """The file that a unit executes, out of its ``ExecStart`` as `show` prints it."""
+    return started.partition("path=")[2].partition(" ;")[0]
+
+
 # To name a unit loads it, and a timer's loads the target, and with it all the others: with the system
 # stopped, asking 100 timers in turn took half a minute. A pattern is held against what is loaded.
 

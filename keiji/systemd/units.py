@@ -20,9 +20,14 @@ _OWN = (
 )
 
 
-def render_task(folders: Folders, task: Task, command: list[str]) -> dict[str, str]:
-    """The task's two units: file name → text. The schedule must name its zone already."""
-    plan = calendar.plan(task.schedule, task.slug, datetime.now(timezone.utc))
+def render_task(
+    folders: Folders, task: Task, command: list[str], at: datetime | None = None
+) -> dict[str, str]:
+    """The task's two units: file name → text; clock changes are looked ahead from `at` (now).
+
+    The schedule must name its zone already.
+    """
+    plan = calendar.plan(task.schedule, task.slug, at or datetime.now(timezone.utc))
     firing = calendar.firing(task.schedule, task.slug)
     if plan.windows:
         windows = ",".join(f"{first}-{last}" for first, last in plan.windows)

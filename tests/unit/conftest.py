@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 from commanding import Place
+from standing_in import Programs
+
+from keiji import settings
+from keiji.doctor import patient
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,23 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, environments: Path) -> Place:
     return Place(tmp_path / "place", environments)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """systemctl, busctl, journalctl and timedatectl are stand-ins."""
+    stand_ins = Programs(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    return stand_ins
+
+
+@pytest.fixture
+def well(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A keiji in good health with the built task ping, and a doctor who doesn't wait."""
+    place.folders.home.chmod(0o700)
+    place.write()
+    place.build()
+    monkeypatch.setattr(patient, "_PAUSE", 0)
+    monkeypatch.setattr(settings, "machine_zone", lambda *_: "UTC")
+    return place

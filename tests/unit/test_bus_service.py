@@ -3,81 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from standing_in import LOADED, RUN, Programs
 
 from keiji.errors import BusUnavailable, HostFailed
 from keiji.systemd import bus_service, bus_unit
 
-STAND_IN = """\
-#!{python}
-import json, pathlib, sys
-
-words = sys.argv[1:]
-with open("{folder}/calls", "a") as calls:
-    calls.write(" ".join([pathlib.Path(sys.argv[0]).name, *words]) + "\\n")
-for part, (status, said, complaint) in json.loads(pathlib.Path("{folder}/answers").read_text()).items():
-    if part in words or part == pathlib.Path(sys.argv[0]).name:
-        sys.stdout.write(said)
-        sys.stderr.write(complaint)
-        sys.exit(status)
-"""
-LOADED = {
-    "LoadState": "loaded",
-    "ActiveState": "inactive",
-    "Result": "success",
-    "InvocationID": "",
-    "FragmentPath": "/home/ada/.local/share/systemd/user/io.keiji.Bus1.service",
-    "DropInPaths": "",
-    "ExecStart": f"{{ path={sys.executable} ; argv[]={sys.executable} -m x ; ignore_errors=no }}",
-    "ActiveEnterTimestampMonotonic": "0",
-    "InactiveExitTimestampMonotonic": "0",
-}
-RUN = "a" * 32
-
-
-class Programs:
-    """What the stand-ins answer: a word of the call, or the program → exit status, stdout, stderr."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.answers: dict[str, tuple[int, str, str]] = {}
-        self.bus_has_owner(False)
-        self.unit_is()
-
-    def answer(self, word: str, status: int = 0, said: str = "", complaint: str = "") -> None:
-        self.answers[word] = (status, said, complaint)
-        (self.folder / "answers").write_text(json.dumps(self.answers))
-
-    def unit_is(self, **changes: str) -> None:
-        self.answer("show", said="".join(f"{k}={v}\n" for k, v in {**LOADED, **changes}.items()))
-
-    def bus_has_owner(self, has: bool) -> None:
-        self.answer("NameHasOwner", said=f"b {str(has).lower()}\n")
-
-    def calls(self) -> list[str]:
-        file = self.folder / "calls"
-        return file.read_text().splitlines() if file.exists() else []
-
-    def asked(self, word: str) -> list[str]:
-        return [call for call in self.calls() if word in call.split()]
-
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    for name in ("bin", "runtime"):
-        (tmp_path / name).mkdir()
-    for name in ("systemctl", "busctl", "journalctl"):
-        script = tmp_path / "bin" / name
-        script.write_text(STAND_IN.format(python=sys.executable, folder=tmp_path))
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+def programs(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Programs:
     monkeypatch.setattr(bus_service, "_JOURNAL_PATIENCE", 0.2)
     monkeypatch.setattr(bus_service, "_PAUSE", 0.01)
-    return Programs(tmp_path)
+    return programs
 
 
 def entry(message: str, run: str = RUN, at: int = 4_000_000_000) -> str:

@@ -40,7 +40,16 @@ def test_each_original_command_line_has_one_translation(original, today):
 
 
 @pytest.mark.parametrize(
-    "words", [["task", "get", "ping", "--json"], ["init"], ["--help"], ["task", "--help"], [], ["system"]]
+    "words",
+    [
+        ["task", "get", "ping", "--json"],
+        ["init"],
+        ["doctor", "--json"],
+        ["--help"],
+        ["task", "--help"],
+        [],
+        ["system"],
+    ],
 )
 def test_what_is_spelled_today_s_way_passes_through(words):
     assert translate(words) == words

@@ -1,0 +1,80 @@
+"""What may keep directives from reaching the bus service, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from keiji import __version__
+from keiji.findings import Finding, error, warning
+from keiji.folders import Folders
+from keiji.systemd import bus_service, bus_unit, names, systemctl
+from keiji.systemd.bus_unit import DAEMON
+
+SESSION_BUS = "session-bus"
+_RESTART = "`keiji system restart --bus`"
+_ASKED = ("FragmentPath", *bus_service.JUDGED)
+
+
+def session_bus() -> Iterator[Finding]:
+    if systemctl.run("busctl", "--user", "call", *DAEMON, "GetId", timeout=10).returncode == 0:
+        return
+    said = f"no session bus answers at {systemctl.bus_address()}: every change of a task is refused"
+    if systemctl.show("dbus.socket", ["LoadState"]).get("LoadState") == "loaded":
+        yield error(said, "`systemctl --user restart dbus.socket`")
+    else:
+        yield error(said, "`sudo apt install dbus-user-session`, then log in anew")
+
+
+def service(folders: Folders) -> Iterator[Finding]:
+    """Whether a call would be answered, and by the right service; none is started."""
+    if bus_service.is_masked():
+        yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
+        return
+    unit = systemctl.show(names.BUS_SERVICE, _ASKED)
+    found = _unusable(unit)
+    if not found:
+        found = _wrong_owner(folders) if bus_service.has_owner() else _would_not_start(unit)
+    if found:
+        yield found
+    elif not bus_unit.is_activatable():
+        yield warning(bus_unit.inactivatable(), "log in anew; `keiji init` tells whether it is still so")
+
+
+def _unusable(unit: dict[str, str]) -> Finding | None:
+    """What is wrong with the unit as the manager has it."""
+    state, path = unit.get("LoadState"), unit.get("FragmentPath", "")
+    if state == "not-found":
+        if not bus_unit.unit_path().exists():
+            return error("the bus service is not installed", "`keiji system update`")
+        said = f"the user manager does not look into {bus_unit.unit_path().parent}, so the bus can't start"
+        return error(said, "`unset XDG_DATA_HOME`, then `keiji init`")
+    if state == "masked":
+        return error(f"the bus is masked by {path}", f"`systemctl --user unmask {names.BUS_SERVICE}`")
+    if path and path != str(bus_unit.unit_path()):
+        remedy = f"`rm {path} && systemctl --user daemon-reload`"
+        return error(f"{path} is used in the place of keiji's own unit of the bus", remedy)
+    if state != "loaded":
+        return error(f"the manager can't use {path} ({state})", "`keiji system update`")
+    return None
+
+
+def _wrong_owner(folders: Folders) -> Finding | None:
+    """What is wrong with the service that runs."""
+    said = bus_service.ping()
+    if said is None:
+        return error("the bus runs and does not answer", _RESTART)
+    version, home = said
+    if home != str(folders.home):
+        remedy = f"`systemctl --user stop {names.BUS_SERVICE}`"
+        return error(f"the bus that runs serves the keiji in {home}", remedy)
+    if version != __version__:
+        return warning(f"the bus that runs is keiji {version}, and this is {__version__}", _RESTART)
+    return None
+
+
+def _would_not_start(unit: dict[str, str]) -> Finding | None:
+    if bus_service.would_start(unit) or not os.access(systemctl.program(unit["ExecStart"]), os.X_OK):
+        return None  # `own-units` tells of a program that is gone
+    remedy = "`keiji system logs --bus` shows why; when that is mended, `keiji system start --bus`"
+    return error("the bus could not be started the last time", remedy)

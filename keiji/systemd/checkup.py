@@ -1,0 +1,122 @@
+"""What may be wrong with the machine and its user manager, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from keiji import diskspace
+from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, note, warning
+from keiji.folders import Folders
+from keiji.systemd import arming, bus_checkup, names, systemctl, unit_checkup
+
+_SOCKET = Path("/run/systemd/journal/socket")
+_PERSISTENT = Path("/var/log/journal")
+_VOLATILE = Path("/run/log/journal")
+_KEEP = f"`sudo mkdir -p {_PERSISTENT} && sudo systemctl restart systemd-journald && sudo journalctl --flush`"
+_LINGER = Path("/var/lib/systemd/linger")
+_MACHINE = Path("/etc/machine-id")
+_PATIENCE = 10.0  # seconds for one question
+
+
+def checks(folders: Folders) -> list[Check]:
+    """In the order in which one fault may be the next one's cause."""
+    bus = bus_checkup
+    return [
+        Check("lingering", lingering),
+        Check(MANAGER, manager),
+        Check(bus.SESSION_BUS, bus.session_bus, (MANAGER,)),
+        Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, bus.SESSION_BUS)),
+        Check("journal", journal),
+        Check("clock", clock),
+        Check("own-units", lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
+        Check("scheduler", scheduler, (FOLDERS, MANAGER)),
+        Check("own-failures", failed, (MANAGER,)),
+    ]
+
+
+def lingering() -> Iterator[Finding]:
+    user = pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be another's, after `su`
+    if not (_LINGER / user).exists():
+        said = f"lingering is off for {user}: tasks run only while {user} is logged in, and not from boot on"
+        yield error(said, "`loginctl enable-linger`")
+
+
+def manager() -> Iterator[Finding]:
+    words = ("--user", "show", "--property=SystemState", "--value")
+    asked = systemctl.run("systemctl", *words, timeout=_PATIENCE)
+    if asked.returncode != 0:
+        why = asked.stderr.strip().partition("\n")[0]
+        remedy = f"log in (not by su or sudo), or `sudo systemctl start user@{os.getuid()}.service`"
+        yield error(f"no systemd user manager answers: {why}", remedy)
+
+
+def no_journal() -> Iterator[Finding]:
+    if not _SOCKET.exists():
+        remedy = "`sudo systemctl start systemd-journald.socket systemd-journald.service`"
+        yield error("no journal runs on this machine, so what tasks print is lost", remedy)
+
+
+def journal() -> Iterator[Finding]:
+    """Whether what tasks print is kept, and can be read."""
+    if not _SOCKET.exists():
+        yield from no_journal()
+        return
+    machine = _MACHINE.read_text(encoding="ascii").strip()
+    is_persistent = (_PERSISTENT / machine).is_dir()
+    # The manager itself has said something. A journal that isn't kept is not split by person, so that most
+    # may not read it.
+    mine = ("--quiet", "--lines=1", "--output=cat", f"_UID={os.getuid()}")
+    asked = systemctl.run("journalctl", *mine, timeout=_PATIENCE)
+    if asked.returncode != 0 or not asked.stdout:
+        why = asked.stderr.strip().partition("\n")[0] or "it shows nothing of yours"
+        yield error(f"what tasks print can't be read from the journal: {why}", _KEEP)
+    elif not is_persistent:
+        yield warning("the journal is not kept: what tasks print is gone after a reboot", _KEEP)
+    yield from diskspace.shortages([_PERSISTENT if is_persistent else _VOLATILE])
+
+
+def clock() -> Iterator[Finding]:
+    """Whether the machine's clock is kept right; calendar times are only as right as that."""
+    wanted = ("NTPSynchronized", "CanNTP")
+    asked = systemctl.run("timedatectl", "show", *(f"--property={it}" for it in wanted), timeout=_PATIENCE)
+    if asked.returncode != 0:
+        why = asked.stderr.strip().partition("\n")[0]
+        yield note(f"whether the clock is synchronised can't be told: timedatectl: {why}")
+        return
+    said = dict(line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)
+    if said.get("NTPSynchronized") == "no":
+        can = said.get("CanNTP") == "yes"
+        remedy = "`sudo timedatectl set-ntp true`" if can else "`sudo apt install systemd-timesyncd`"
+        yield warning("the machine's clock is not synchronised, so tasks may run early or late", remedy)
+
+
+def scheduler() -> Iterator[Finding]:
+    """Whether the target that all timers belong to is active, and will be after the next boot."""
+    if not (names.unit_folder() / names.TARGET).exists():
+        return  # `own-units` tells
+    unit = systemctl.show(names.TARGET, ("LoadState", "ActiveState"))
+    if unit.get("LoadState") == "not-found":
+        said = f"the user manager began with another XDG_CONFIG_HOME and does not see {names.unit_folder()}"
+        yield error(said, "`unset XDG_CONFIG_HOME`, then `keiji init`")
+        return
+    is_active, is_enabled = unit.get("ActiveState") == "active", names.enabled_target().is_symlink()
+    start = "`keiji system start`"
+    if is_active and not is_enabled:
+        yield error("the scheduler is started, and would not be after a reboot", start)
+    elif is_enabled and not is_active:
+        yield error("the scheduler should be started, and is not: no task runs on schedule", start)
+    elif not is_active and names.slugs(arming.listed(names.unit_folder())):
+        yield warning("the scheduler is stopped: no task runs on schedule", start)
+
+
+def failed() -> Iterator[Finding]:
+    """Which of keiji's own units failed; `bus` looks at the bus service."""
+    words = ("--state=failed", "--plain", "--no-legend", "--full", "io.keiji.*", names.TARGET)
+    rows = systemctl.call("list-units", *words, timeout=_PATIENCE).stdout.splitlines()
+    for unit in (row.split()[0] for row in rows if row.split()):
+        if unit != names.BUS_SERVICE:
+            said = f"{unit} failed: `journalctl --quiet --user-unit={unit} -n 20` shows why"
+            yield error(said, f"when that is mended, `systemctl --user start {unit}`")

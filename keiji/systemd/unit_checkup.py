@@ -1,0 +1,124 @@
+"""Whether unit files are as they would be written now, and their commands are still there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone
+
+from keiji import __version__, files
+from keiji.findings import Finding, error, warning
+from keiji.folders import Folders
+from keiji.systemd import bus_unit, calendar, names, systemctl, units
+from keiji.task import Task
+
+_UPDATE = "`keiji system update`"
+_YEAR = timedelta(days=365)
+_PATIENCE = 10.0  # seconds for an interpreter to start
+_TZDATA = re.compile(r"^# Clock changes .* by tzdata (\S+)\.$", re.MULTILINE)
+
+
+# -- a task's --------------------------------------------------------------------------------
+
+
+def of_task(folders: Folders, task: Task, command: list[str]) -> Iterator[Finding]:
+    """What is wrong with the task's two files; `task.schedule` names its zone."""
+    paths = [names.unit_folder() / name for name in (names.service(task.slug), names.timer(task.slug))]
+    texts = {path.name: files.read(path) for path in paths}
+    gone = [name for name, text in texts.items() if text is None]
+    if gone:
+        yield error(f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone", _UPDATE, task.slug)
+        return
+    # They look ahead from the moment at which they were written, not from now.
+    written = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), timezone.utc)
+    wanted = units.render_task(folders, task, command, written)
+    differing = [name for name, text in texts.items() if text != wanted[name]]
+    if any(_acting(texts[name]) != _acting(wanted[name]) for name in differing):
+        said = f"{' and '.join(differing)} {'is' if len(differing) == 1 else 'are'} not what keiji writes now"
+        yield error(said, _UPDATE, task.slug)
+    elif differing:
+        yield _about_zones(texts[names.timer(task.slug)] or "", task.slug)
+    yield from _short_sight(task, written)
+
+
+def _acting(text: str | None) -> list[str]:
+    """The lines that systemd reads."""
+    return [line for line in (text or "").splitlines() if not line.startswith("#")]
+
+
+def _about_zones(text: str, slug: str) -> Finding:
+    then, now = _TZDATA.search(text), calendar.tzdata_version()
+    if then and then[1] != now:
+        return warning(f"its clock changes are those of tzdata {then[1]}, and this is {now}", _UPDATE, slug)
+    return warning("the comments of its units are not what keiji writes now", _UPDATE, slug)
+
+
+def _short_sight(task: Task, written: datetime) -> Iterator[Finding]:
+    now = datetime.now(timezone.utc)
+    if now - written < _YEAR:
+        return
+    horizon = calendar.plan(task.schedule, task.slug, written).horizon
+    if horizon and horizon - now < _YEAR:
+        yield warning(f"clock changes after {horizon:%Y-%m-%d} are unknown to its units", _UPDATE, task.slug)
+
+
+# -- keiji's own -----------------------------------------------------------------------------
+
+
+def own(folders: Folders) -> Iterator[Finding]:
+    """What is wrong with keiji's own units."""
+    other = names.other_owner(folders.home)
+    if other:
+        remedy = f"`KEIJI_HOME={other} keiji system uninstall`, or use that one: `export KEIJI_HOME={other}`"
+        yield error(f"the units installed here belong to the keiji in {other}", remedy)
+        return
+    wanted = {names.unit_folder() / name: text for name, text in units.render_own(folders).items()}
+    wanted |= bus_unit.wanted(folders)
+    gone = [path for path in wanted if not path.exists()]
+    if (names.unit_folder() / names.TARGET) in gone:
+        yield error("keiji's own units are not installed", "`keiji init`")
+        return
+    for path in gone:
+        yield error(f"{path} is gone", _UPDATE)
+    lame: set[str] = set()
+    for program, ids in _programs([path.name for path in wanted if path not in gone]).items():
+        fault = _fault(program, folders)
+        if fault:
+            lame.update(ids)
+            yield error(f"{program}, which {', '.join(ids)} run, {fault}", _UPDATE)
+    for path, text in wanted.items():
+        if path not in gone and path.name not in lame and files.read(path) != text:
+            yield error(f"{path} is not what keiji writes now", _UPDATE)
+    for link in names.own_links():
+        if not link.is_symlink():
+            yield error(f"{link} is gone: {link.name} does not start with {names.TARGET}", _UPDATE)
+
+
+def _programs(own_units: Iterable[str]) -> dict[str, list[str]]:
+    """What the services execute: the program → their names."""
+    services = sorted({name for name in own_units if name.endswith(".service")})
+    found: dict[str, list[str]] = {}
+    for unit in systemctl.show_all(services, ("Id", "ExecStart")):
+        if unit.get("ExecStart"):
+            found.setdefault(systemctl.program(unit["ExecStart"]), []).append(unit["Id"])
+    return found
+
+
+def _fault(program: str, folders: Folders) -> str:
+    """Why that interpreter can't run this keiji, or nothing."""
+    if not os.access(program, os.X_OK):
+        return "is gone"
+    # Where the manager runs it nothing says where else to look for modules.
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    words = [program, "-c", "import keiji; print(keiji.__version__)"]
+    try:
+        version = subprocess.check_output(
+            words, cwd=folders.run, env=environ, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE
+        ).strip()
+    except subprocess.CalledProcessError:
+        return "has no keiji any more"
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"does not run: {problem}"
+    return "" if version == __version__ else f"has keiji {version}, and this is {__version__}"

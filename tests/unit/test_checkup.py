@@ -1,0 +1,178 @@
+"""What is found amiss with the machine and its user manager; systemd's programs are stand-ins."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from standing_in import Programs
+
+from keiji import files
+from keiji.findings import Finding, Severity
+from keiji.systemd import checkup, names
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine in good health: the person lingers, the journal is kept and shows something."""
+    for place, name in (
+        ("_LINGER", "linger"),
+        ("_PERSISTENT", "journal"),
+        ("_VOLATILE", "volatile"),
+        ("_SOCKET", "socket"),
+        ("_MACHINE", "machine-id"),
+    ):
+        monkeypatch.setattr(checkup, place, tmp_path / name)
+    (tmp_path / "machine-id").write_text("a1b2\n")
+    (tmp_path / "journal" / "a1b2").mkdir(parents=True)
+    (tmp_path / "linger").mkdir()
+    (tmp_path / "linger" / pwd.getpwuid(os.getuid()).pw_name).touch()
+    (tmp_path / "socket").touch()
+    programs.answer("journalctl", said="Startup finished\n")
+    programs.answer("timedatectl", said="NTPSynchronized=yes\nCanNTP=yes\n")
+    return tmp_path
+
+
+def only(found: Iterable[Finding], severity: Severity = Severity.ERROR) -> Finding:
+    (finding,) = found
+    assert finding.severity is severity
+    return finding
+
+
+@pytest.mark.parametrize("look", [checkup.lingering, checkup.manager, checkup.journal, checkup.clock])
+def test_a_machine_in_good_health_has_nothing_found(look: Callable[[], Iterable[Finding]]) -> None:
+    assert list(look()) == []
+
+
+# lingering, manager
+
+
+def test_lingering_that_is_off_is_an_error(machine: Path) -> None:
+    next((machine / "linger").iterdir()).unlink()
+
+    assert only(checkup.lingering()).remedy == "`loginctl enable-linger`"
+
+
+def test_a_manager_that_can_not_be_reached_is_an_error_in_systemd_s_words(programs: Programs) -> None:
+    programs.answer("systemctl", 1, complaint="Failed to connect to bus: No medium found\nmore\n")
+
+    found = only(checkup.manager())
+    assert found.message == "no systemd user manager answers: Failed to connect to bus: No medium found"
+    assert f"user@{os.getuid()}.service" in found.remedy
+
+
+# the journal
+
+
+def test_without_a_journal_output_is_lost(machine: Path) -> None:
+    (machine / "socket").unlink()
+
+    assert "what tasks print is lost" in only(checkup.journal()).message
+
+
+@pytest.mark.parametrize(("status", "complaint"), [(0, ""), (1, "No journal files were opened\n")])
+def test_a_journal_that_shows_nothing_is_an_error(programs: Programs, status: int, complaint: str) -> None:
+    programs.answer("journalctl", status, complaint=complaint)
+
+    found = only(checkup.journal())
+    assert "can't be read" in found.message
+    assert complaint.strip() in found.message
+
+
+def test_a_journal_that_is_not_kept_is_a_warning(machine: Path) -> None:
+    (machine / "journal" / "a1b2").rmdir()
+
+    assert "after a reboot" in only(checkup.journal(), Severity.WARNING).message
+
+
+def test_only_lines_of_this_person_are_asked_for(programs: Programs) -> None:
+    list(checkup.journal())
+
+    (call,) = programs.asked("--lines=1")
+    assert f"_UID={os.getuid()}" in call
+
+
+# the clock
+
+
+@pytest.mark.parametrize(("can", "remedy"), [("yes", "set-ntp true"), ("no", "systemd-timesyncd")])
+def test_a_clock_that_is_not_synchronised_is_a_warning(programs: Programs, can: str, remedy: str) -> None:
+    programs.answer("timedatectl", said=f"NTPSynchronized=no\nCanNTP={can}\n")
+
+    assert remedy in only(checkup.clock(), Severity.WARNING).remedy
+
+
+def test_where_nobody_can_tell_it_is_a_note(programs: Programs) -> None:
+    programs.answer("timedatectl", 1, complaint="Failed to connect to bus\n")
+
+    assert "Failed to connect" in only(checkup.clock(), Severity.NOTE).message
+
+
+# the scheduler
+
+
+def scheduler(
+    programs: Programs, active: str, is_enabled: bool, has_tasks: bool = True, load: str = "loaded"
+) -> list[Finding]:
+    """What is found where keiji's target is installed and in that state."""
+    names.unit_folder().mkdir(parents=True)
+    for name in (names.TARGET, *([names.timer("ping")] if has_tasks else [])):
+        (names.unit_folder() / name).touch()
+    if is_enabled:
+        names.enabled_target().parent.mkdir()
+        files.link(names.enabled_target(), names.TARGET)
+    programs.answer(names.TARGET, said=f"LoadState={load}\nActiveState={active}\n")
+    return list(checkup.scheduler())
+
+
+def test_a_scheduler_that_is_started_for_good_is_fine(programs: Programs) -> None:
+    assert scheduler(programs, "active", is_enabled=True) == []
+
+
+@pytest.mark.parametrize(
+    ("active", "is_enabled", "severity"),
+    [
+        ("active", False, Severity.ERROR),
+        ("inactive", True, Severity.ERROR),
+        ("failed", True, Severity.ERROR),
+        ("inactive", False, Severity.WARNING),
+    ],
+)
+def test_any_other_state_has_its_remedy_in_a_start(programs, active, is_enabled, severity) -> None:
+    assert only(scheduler(programs, active, is_enabled), severity).remedy == "`keiji system start`"
+
+
+def test_a_stopped_scheduler_without_a_task_is_fine(programs: Programs) -> None:
+    assert scheduler(programs, "inactive", is_enabled=False, has_tasks=False) == []
+
+
+def test_a_manager_that_looks_elsewhere_is_an_error(programs: Programs) -> None:
+    found = only(scheduler(programs, "inactive", is_enabled=False, load="not-found"))
+
+    assert "XDG_CONFIG_HOME" in found.message
+    assert str(names.unit_folder()) in found.message
+
+
+def test_without_keiji_s_units_there_is_nothing_to_tell_of_the_scheduler() -> None:
+    assert list(checkup.scheduler()) == []
+
+
+# keiji's own failures
+
+
+def test_each_of_keiji_s_own_units_that_failed_is_an_error(programs: Programs) -> None:
+    rows = [f"{unit} loaded failed failed keiji\n" for unit in ("io.keiji.failed.service", names.BUS_SERVICE)]
+    programs.answer("list-units", said="".join(rows))
+
+    found = only(checkup.failed())
+    assert found.message.startswith("io.keiji.failed.service failed")
+    assert "`systemctl --user start io.keiji.failed.service`" in found.remedy
+
+
+def test_no_failed_unit_is_no_finding(programs: Programs) -> None:
+    programs.answer("list-units")
+
+    assert list(checkup.failed()) == []
