@@ -36,14 +36,17 @@ def _records(patient: Patient) -> Iterator[Finding]:
     ages = [age_of(path) for path in listed(patient.folders.done)]
     oldest = max(ages, default=0.0)
     if oldest > _UNDELIVERED:
-        said = f"{_many(len(ages), 'run')} ended and not in the database yet, the oldest for {_long(oldest)}"
+        records = "1 run that ended is" if len(ages) == 1 else f"{len(ages)} runs that ended are"
+        said = (
+            f"{records} not in the database yet, the oldest for {output.stretch(timedelta(seconds=oldest))}"
+        )
         yield error(said, "`keiji task list` delivers them, or says why it can't")
 
 
 def _damaged(patient: Patient) -> Iterator[Finding]:
     found = len([*listed(patient.folders.damaged)])
     if found:
-        said = f"{_many(found, 'run file')} that can't be read in {patient.folders.damaged}"
+        said = f"{found} run file{'s' * (found > 1)} in {patient.folders.damaged} can't be read"
         yield warning(said, f"see what they say, then `rm {patient.folders.damaged}/*`")
 
 
@@ -103,11 +106,3 @@ def _is_locked(path: Path) -> bool:
         finally:
             os.close(descriptor)
     return False
-
-
-def _many(number: int, what: str) -> str:
-    return f"1 {what} is" if number == 1 else f"{number} {what}s are"
-
-
-def _long(seconds: float) -> str:
-    return output.stretch(timedelta(seconds=seconds))

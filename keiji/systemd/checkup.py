@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keiji import diskspace
+from keiji.errors import HostFailed
 from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, note, warning
 from keiji.folders import Folders
 from keiji.systemd import arming, bus_checkup, names, systemctl, unit_checkup
@@ -45,11 +46,15 @@ def lingering() -> Iterator[Finding]:
 
 
 def manager() -> Iterator[Finding]:
+    remedy = f"log in (not by su or sudo), or `sudo systemctl start user@{os.getuid()}.service`"
     words = ("--user", "show", "--property=SystemState", "--value")
-    asked = systemctl.run("systemctl", *words, timeout=_PATIENCE)
+    try:
+        asked = systemctl.run("systemctl", *words, timeout=_PATIENCE)
+    except HostFailed as problem:
+        yield error(f"no systemd user manager can be asked: {problem.message}", remedy)
+        return
     if asked.returncode != 0:
         why = asked.stderr.strip().partition("\n")[0]
-        remedy = f"log in (not by su or sudo), or `sudo systemctl start user@{os.getuid()}.service`"
         yield error(f"no systemd user manager answers: {why}", remedy)
 
 

@@ -64,6 +64,12 @@ def test_a_manager_that_can_not_be_reached_is_an_error_in_systemd_s_words(progra
     assert f"user@{os.getuid()}.service" in found.remedy
 
 
+def test_a_machine_without_systemctl_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert "systemctl is not on PATH" in only(checkup.manager()).message
+
+
 # the journal
 
 

@@ -34,7 +34,7 @@ def test_records_that_nobody_delivers_are_an_error(well: Place, hours: float, is
 
     if is_fault:
         found = finding(well, "records", "error")
-        assert found.message == "2 runs are ended and not in the database yet, the oldest for 3h"
+        assert found.message == "2 runs that ended are not in the database yet, the oldest for 3h"
         assert "`keiji task list`" in found.remedy
     else:
         assert findings(well) == []
@@ -44,7 +44,7 @@ def test_run_files_that_were_set_aside_are_a_warning(well: Place) -> None:
     (well.folders.damaged / "x").touch()
 
     found = finding(well, "damaged", "warning")
-    assert found.message.startswith("1 run file is ")
+    assert found.message == f"1 run file in {well.folders.damaged} can't be read"
     assert f"`rm {well.folders.damaged}/*`" in found.remedy
 
 
