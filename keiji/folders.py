@@ -63,6 +63,11 @@ class Folders:
     def run(self) -> Path:
         return self.home / "run"
 
+    @property
+    def elsewhere(self) -> Path:
+        """Names the folders outside of both that were not there before keiji; see `traces`."""
+        return self.home / "elsewhere"
+
     def builds(self, slug: str) -> Path:
         return self.home / "exec" / "tasks" / slug
 

@@ -147,10 +147,14 @@ class Host(Protocol):
     def owner(self) -> str | None:
         """The system folder that keiji's installed units belong to, if it is another than ours and exists."""
 
+    def folders_used(self) -> list[Path]:
+        """The folders, beside keiji's own, in which the manager keeps and looks for what is keiji's."""
+
     def install_system(self) -> list[str]:
         """Write keiji's own units; says what changed."""
 
-    def remove_system(self) -> None: ...
+    def remove_system(self) -> None:
+        """Remove keiji's own units, and whatever else the manager still has of keiji's."""
 
     def start_system(self) -> tuple[list[str], list[str]]:
         """Arm every enabled task that is not held, now and at each boot.

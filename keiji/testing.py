@@ -144,6 +144,9 @@ class MemoryHost:
     def is_polled(self, slug: str) -> bool:
         return False
 
+    def folders_used(self) -> list[Path]:
+        return []
+
     def install_system(self) -> list[str]:
         if self.system is None:
             self.system = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keiji import environment, output, settings, workspace
+from keiji import environment, output, settings, traces, workspace
 from keiji.folders import Folders
 from keiji.host import Host
 from keiji.session import check_owner
@@ -12,9 +12,11 @@ from keiji.store import open_store
 def init(folders: Folders, host: Host) -> None:
     """Make what is not there yet and say what was made; run twice it changes nothing."""
     check_owner(host)
+    missing = traces.missing([folders.home, folders.workspace, *host.folders_used()])
     made = [] if folders.home.is_dir() else [f"made {folders.home}"]
     for folder in folders.made():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    traces.note(folders, missing)
     made += workspace.make_workspace(folders, settings.default_text(settings.machine_zone()))
     environment.ensure(folders, output.note)
     read, warnings = settings.load(folders)

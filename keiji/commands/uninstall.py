@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from keiji import output
+from keiji import output, traces
 from keiji.errors import BusUnavailable, KeijiError, UsageError
 from keiji.session import Session
 
@@ -30,7 +30,9 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.remove_system()
     for slug in slugs:
         host.forget(slug)
+    made = traces.noted(folders)
     left = [path for folder in doomed for path in _remove(folder)]
+    traces.clear(made)
     tasks = "1 task" if len(slugs) == 1 else f"{len(slugs)} tasks"
     output.say(f"{tasks} and keiji's units are gone; the command itself stays where it is installed")
     if left:

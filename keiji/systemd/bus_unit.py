@@ -8,6 +8,7 @@ the system ships both files: then the home gets only a drop-in, which says whose
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keiji
@@ -40,6 +41,11 @@ def shipped_unit() -> Path | None:
     return path if path.is_file() else None
 
 
+def expected_unit() -> Path:
+    """The unit that the manager has to use."""
+    return shipped_unit() or unit_path()
+
+
 def mask_path() -> Path:
     """Where a link to nothing keeps the service down until the next boot."""
     return Path(systemctl.runtime_folder(), "systemd", "user", names.BUS_SERVICE)
@@ -70,9 +76,16 @@ def write_files(folders: Folders) -> list[str]:
     return changed
 
 
+def folders() -> list[Path]:
+    """The folders that are keiji's and other programs'; they stay when the files are removed."""
+    return [unit_path().parent, activation_path().parent]
+
+
 def remove_files() -> None:
-    """Remove all of them, the mask, and the folders that they leave empty."""
+    """Remove all of them, and the mask with the folder that it may have been put into."""
     _remove([*_named(), mask_path()])
+    with suppress(OSError):
+        mask_path().parent.rmdir()
 
 
 def told_of_files() -> None:
@@ -127,6 +140,5 @@ def _named() -> dict[Path, str]:
 def _remove(paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-    for folder in (*(path.parent for path in paths), activation_path().parent.parent):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    with suppress(OSError):
+        drop_in_path().parent.rmdir()

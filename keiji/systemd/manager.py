@@ -176,6 +176,9 @@ class SystemdHost:
     def owner(self) -> str | None:
         return names.other_owner(self.folders.home)
 
+    def folders_used(self) -> list[Path]:
+        return [names.enabled_target().parent, names.stamp_folder(), *bus_unit.folders()]
+
     def install_system(self) -> list[str]:
         from keiji.systemd import units
 
@@ -197,19 +200,17 @@ class SystemdHost:
         return [*changed, *changed_bus]
 
     def remove_system(self) -> None:
-        from keiji.systemd import units
+        from keiji.systemd import removal
 
         self.stop_system()
-        folder = names.unit_folder()
-        for name in units.render_own(self.folders):
-            (folder / name).unlink(missing_ok=True)
-            _link(_wants(name), False)
-        for wants in (folder / f"{names.TARGET}.wants", folder / "default.target.wants"):
-            if wants.is_dir() and not any(wants.iterdir()):
-                wants.rmdir()
-        (names.stamp_folder() / f"stamp-{names.HOUSEKEEPING}").unlink(missing_ok=True)
-        bus_unit.remove_files()
+        left = removal.task_units()
+        if left:
+            systemctl.each(["stop", "--quiet", "--"], left, check=False)
+        removal.remove_files(self.folders)
         self.reload()
+        # Without their files these start no handler for each other any more.
+        systemctl.call("stop", "--quiet", "--", "io.keiji.*", check=False)
+        systemctl.call("reset-failed", "--", "io.keiji.*", *left, check=False)
         bus_unit.told_of_files()
 
     def start_system(self) -> tuple[list[str], list[str]]:
