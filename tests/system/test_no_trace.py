@@ -13,19 +13,15 @@ from typing import Any
 
 import pytest
 
+from keiji.folders import Folders
+from keiji.locks import task_lock
+
 HOME = Path.home()
 RUNTIME = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"))
 PRINTS = "import shared\n\n\ndef function():\n    print('ran')\n"
 FAILS = "def function():\n    raise ValueError('no')\n"
-STUBBORN = """\
-import os, signal, time
-
-
-def function():
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    open({deaf!r}, "w").close()
-    time.sleep(600)
-"""
+LONG = "import time\n\n\ndef function():\n    time.sleep(600)\n"
+DIES = "import os\n\n\ndef function():\n    os.kill(os.getpid(), 9)\n"
 EVERY_SECOND = "Schedule().run().every(1).seconds()"
 NIGHTLY = 'Schedule().on().every_day().at("02:30").in_timezone("Europe/Berlin")'
 YEARLY = 'Schedule().cron("0 0 1 1 *").missed("skip")'
@@ -176,16 +172,20 @@ def test_a_stopped_keiji_with_its_bus_kept_down_leaves_no_trace(keiji_at_home, s
     compare(keiji_at_home, systemctl, before)
 
 
-def test_runs_in_progress_and_what_judges_them_end_before(keiji_at_home, systemctl, wait_for, tmp_path):
+def test_runs_in_progress_and_what_judges_failed_ones_end_with_it(keiji_at_home, systemctl, wait_for):
     before = state(systemctl)
-    keiji, deaf = keiji_at_home, tmp_path / "deaf"
+    keiji = keiji_at_home
     use(keiji, systemctl, wait_for)
-    keiji.write_task("deaf", STUBBORN.format(deaf=str(deaf)), YEARLY)
-    keiji("task", "build", "deaf")
-    run = in_background(keiji, "task", "run", "deaf")
-    wait_for(deaf.exists, "the run to be deaf")
+    keiji.write_task("long", LONG, YEARLY)
+    keiji.write_task("dies", DIES, NIGHTLY)
+    keiji("task", "build", "--all")
+    run = in_background(keiji, "task", "run", "long")
+    wait_for((keiji.home / "run" / "running" / "long").exists, "the run")
 
-    keiji("system", "uninstall", "--yes")
+    with task_lock(Folders(keiji.workspace, keiji.home), "dies"):  # its judge waits for that
+        systemctl("start", "keiji-dies.service")
+        wait_for(lambda: systemctl("is-active", "io.keiji.failed.service") == "activating", "the judge")
+        keiji("system", "uninstall", "--yes")
 
     run.communicate(timeout=60)
     compare(keiji, systemctl, before)
