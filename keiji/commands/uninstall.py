@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keiji import output, traces
 from keiji.errors import BusUnavailable, KeijiError, UsageError
+from keiji.host import Host
 from keiji.session import Session
 
 
@@ -21,16 +22,11 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.stop_system()
     slugs = host.installed()
     host.disarm(slugs)
-    for slug in slugs:
-        host.set_enabled(slug, False)
-        if host.ending(slug).is_active:
-            host.stop_run(slug)
-        for path in host.unit_files(slug):
-            path.unlink(missing_ok=True)
+    _remove_units(host, slugs)
     host.remove_system()
     for slug in slugs:
         host.forget(slug)
-    made = traces.noted(folders)
+    made = traces.noted(folders)  # it lies in one of the doomed
     left = [path for folder in doomed for path in _remove(folder)]
     traces.clear(made)
     tasks = "1 task" if len(slugs) == 1 else f"{len(slugs)} tasks"
@@ -45,6 +41,16 @@ def _end_bus(session: Session) -> None:
         session.host.stop_bus(stay=True)
     except BusUnavailable as problem:  # somebody else's unit is in the place of keiji's
         output.note(problem.message)
+
+
+def _remove_units(host: Host, slugs: list[str]) -> None:
+    """Runs end while their units are there: a unit without its file has no patience with one that is deaf."""
+    for slug, ending in host.endings_of(slugs).items():
+        host.set_enabled(slug, False)
+        if ending.is_active:
+            host.stop_run(slug)
+        for path in host.unit_files(slug):
+            path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> list[str]:

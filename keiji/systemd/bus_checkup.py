@@ -43,15 +43,15 @@ def service(folders: Folders) -> Iterator[Finding]:
 
 def _unusable(unit: dict[str, str]) -> Finding | None:
     """What is wrong with the unit as the manager has it."""
-    state, path = unit.get("LoadState"), unit.get("FragmentPath", "")
+    state, path, expected = unit.get("LoadState"), unit.get("FragmentPath", ""), bus_unit.expected_unit()
     if state == "not-found":
-        if not bus_unit.unit_path().exists():
+        if not expected.exists():
             return error("the bus service is not installed", "`keiji system update`")
-        said = f"the user manager does not look into {bus_unit.unit_path().parent}, so the bus can't start"
+        said = f"the user manager does not look into {expected.parent}, so the bus can't start"
         return error(said, "`unset XDG_DATA_HOME`, then `keiji init`")
     if state == "masked":
         return error(f"the bus is masked by {path}", f"`systemctl --user unmask {names.BUS_SERVICE}`")
-    if path and path != str(bus_unit.unit_path()):
+    if path and path != str(expected):
         remedy = f"`rm {path} && systemctl --user daemon-reload`"
         return error(f"{path} is used in the place of keiji's own unit of the bus", remedy)
     if state != "loaded":

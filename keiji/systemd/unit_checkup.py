@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from keiji import __version__, files
 from keiji.findings import Finding, error, warning
@@ -74,23 +75,25 @@ def own(folders: Folders) -> Iterator[Finding]:
         remedy = f"`KEIJI_HOME={other} keiji system uninstall`, or use that one: `export KEIJI_HOME={other}`"
         yield error(f"the units installed here belong to the keiji in {other}", remedy)
         return
-    wanted = {names.unit_folder() / name: text for name, text in units.render_own(folders).items()}
-    wanted |= bus_unit.wanted(folders)
-    gone = [path for path in wanted if not path.exists()]
-    if (names.unit_folder() / names.TARGET) in gone:
+    if not (names.unit_folder() / names.TARGET).exists():
         yield error("keiji's own units are not installed", "`keiji init`")
         return
-    for path in gone:
-        yield error(f"{path} is gone", _UPDATE)
-    lame: set[str] = set()
-    for program, ids in _programs([path.name for path in wanted if path not in gone]).items():
+    wanted = {names.unit_folder() / name: text for name, text in units.render_own(folders).items()}
+    wanted |= bus_unit.wanted(folders)
+    lame: list[str] = []
+    for program, ids in _programs({names.BUS_SERVICE, *(path.name for path in wanted)}).items():
         fault = _fault(program, folders)
         if fault:
-            lame.update(ids)
+            lame += ids
             yield error(f"{program}, which {', '.join(ids)} run, {fault}", _UPDATE)
+    yield from _own_files({path: text for path, text in wanted.items() if path.name not in lame})
+
+
+def _own_files(wanted: Mapping[Path, str]) -> Iterator[Finding]:
     for path, text in wanted.items():
-        if path not in gone and path.name not in lame and files.read(path) != text:
-            yield error(f"{path} is not what keiji writes now", _UPDATE)
+        found = files.read(path)
+        if found != text:
+            yield error(f"{path} is {'gone' if found is None else 'not what keiji writes now'}", _UPDATE)
     for link in names.own_links():
         if not link.is_symlink():
             yield error(f"{link} is gone: {link.name} does not start with {names.TARGET}", _UPDATE)
@@ -98,7 +101,7 @@ def own(folders: Folders) -> Iterator[Finding]:
 
 def _programs(own_units: Iterable[str]) -> dict[str, list[str]]:
     """What the services execute: the program → their names."""
-    services = sorted({name for name in own_units if name.endswith(".service")})
+    services = sorted(name for name in own_units if name.endswith(".service"))
     found: dict[str, list[str]] = {}
     for unit in systemctl.show_all(services, ("Id", "ExecStart")):
         if unit.get("ExecStart"):
