@@ -39,7 +39,7 @@ def checks(folders: Folders) -> list[Check]:
 
 
 def lingering() -> Iterator[Finding]:
-    user = pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be another's, after `su`
+    user = _user()
     if not (_LINGER / user).exists():
         said = f"lingering is off for {user}: tasks run only while {user} is logged in, and not from boot on"
         yield error(said, "`loginctl enable-linger`")
@@ -77,7 +77,10 @@ def journal() -> Iterator[Finding]:
     asked = systemctl.run("journalctl", *mine, timeout=_PATIENCE)
     if asked.returncode != 0 or not asked.stdout:
         why = asked.stderr.strip().partition("\n")[0] or "it shows nothing of yours"
-        yield error(f"what tasks print can't be read from the journal: {why}", _KEEP)
+        join = f"`sudo usermod -aG systemd-journal {_user()}`, then log in anew"
+        yield error(
+            f"what tasks print can't be read from the journal: {why}", join if is_persistent else _KEEP
+        )
     elif not is_persistent:
         yield warning("the journal is not kept: what tasks print is gone after a reboot", _KEEP)
     yield from diskspace.shortages([_PERSISTENT if is_persistent else _VOLATILE])
@@ -125,3 +128,7 @@ def failed() -> Iterator[Finding]:
         if unit != names.BUS_SERVICE:
             said = f"{unit} failed: `journalctl --quiet --user-unit={unit} -n 20` shows why"
             yield error(said, f"when that is mended, `systemctl --user start {unit}`")
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be another's, after `su`

@@ -127,6 +127,25 @@ def bus_unit_can_not_be_read(it: Patient) -> None:
     it.systemctl("daemon-reload")
 
 
+def bus_is_older(it: Patient) -> None:
+    """Its process began before keiji was upgraded."""
+    code = "import keiji; keiji.__version__ = '0.0.1'; from keiji.bus.dbus import main; main()"
+    drop_in = it.fails_with("io.keiji.Bus1.service", f'{sys.executable} -c "{code}"')
+    it.systemctl("start", "io.keiji.Bus1.service")
+    shutil.rmtree(drop_in)
+    it.systemctl("daemon-reload")
+
+
+def bus_serves_another_home(it: Patient) -> None:
+    other = it.keiji.home.with_name("other")
+    shutil.copytree(it.keiji.home, other, symlinks=True)
+    change(BUS_UNIT, f"KEIJI_HOME={it.keiji.home}", f"KEIJI_HOME={other}")
+    it.systemctl("daemon-reload")
+    it.systemctl("start", "io.keiji.Bus1.service")
+    change(BUS_UNIT, f"KEIJI_HOME={other}", f"KEIJI_HOME={it.keiji.home}")
+    it.systemctl("daemon-reload")
+
+
 def session_bus_ended(it: Patient) -> None:
     it.systemctl("stop", "dbus.socket", "dbus.service")
 
@@ -195,9 +214,12 @@ def environment_is_gone(it: Patient) -> None:
 
 def failure_was_not_seen(it: Patient) -> None:
     handler = it.fails_with("io.keiji.failed.service", "/bin/true")
-    after = it.fails_with("io.keiji.failed-after.service", "/bin/true")
+    over = it.keiji.home.parent / "over"
+    after = it.fails_with("io.keiji.failed-after.service", f"/bin/touch {over}")
     task = it.fails_with("keiji-t.service", "/nowhere/python")
     it.systemctl("start", "keiji-t.service")
+    while not over.exists():  # else the true one would be the last to look
+        time.sleep(0.02)
     for drop_in in (handler, after, task):
         shutil.rmtree(drop_in)
     it.systemctl("daemon-reload")
@@ -262,6 +284,8 @@ MENDED = [
     (bus_was_stopped, "bus", "warning"),
     (bus_is_masked, "bus", "error"),
     (bus_unit_is_covered, "bus", "error"),
+    (bus_is_older, "bus", "warning"),
+    (bus_serves_another_home, "bus", "error"),
     (session_bus_ended, "session-bus", "error"),
     (own_unit_is_gone, "own-units", "error"),
     (own_unit_was_changed, "own-units", "error"),

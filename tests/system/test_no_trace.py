@@ -33,7 +33,7 @@ def seen(folder: Path) -> dict[str, tuple[int, str]]:
     for path in (folder, *folder.rglob("*")):
         if path.is_symlink():
             holds = os.readlink(path)
-        elif path.is_file():
+        elif path.is_file() and os.access(path, os.R_OK):  # the manager keeps some that nobody may read
             holds = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
             holds = ""

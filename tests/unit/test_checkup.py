@@ -86,6 +86,15 @@ def test_a_journal_that_shows_nothing_is_an_error(programs: Programs, status: in
     found = only(checkup.journal())
     assert "can't be read" in found.message
     assert complaint.strip() in found.message
+    assert "-aG systemd-journal" in found.remedy
+
+
+def test_where_none_is_kept_either_that_is_the_remedy(machine: Path, programs: Programs) -> None:
+    """A journal that is kept is split by person, and each may read their own."""
+    (machine / "journal" / "a1b2").rmdir()
+    programs.answer("journalctl")
+
+    assert "mkdir -p" in only(checkup.journal()).remedy
 
 
 def test_a_journal_that_is_not_kept_is_a_warning(machine: Path) -> None:
