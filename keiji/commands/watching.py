@@ -22,6 +22,7 @@ from keiji.errors import KeijiError
 from keiji.session import Session
 
 _PACE = 0.1  # seconds from one drawing to the next; what comes meanwhile is drawn together
+_AGAIN = 1.0  # seconds after which a look that failed is tried again
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -33,12 +34,8 @@ def watch(session: Session, as_json: bool) -> None:
     if sys.stdout is None:  # closed from the beginning: nobody reads it
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     watcher = session.watcher()  # first, so that what changes after the first look is told
-    if as_json:
-        draw = _lines_of(session)
-    elif _is_screen():
-        draw = _screen_of(session)
-    else:
-        draw = _tables_of(session)
+    draw = _drawing(session, as_json)
+    failure = ""
     with _told_of_resizing(watcher.wake), _left_clean():
         draw()
         while True:
@@ -46,8 +43,13 @@ def watch(session: Session, as_json: bool) -> None:
             watcher.wait()
             try:
                 draw()
-            except KeijiError as problem:  # a busy manager, a locked database: the next look may do
-                output.error(problem.message)
+                failure = ""
+            except KeijiError as problem:  # a busy manager, a locked database
+                if problem.message != failure:
+                    output.error(problem.message)
+                failure = problem.message
+                time.sleep(_AGAIN)
+                watcher.wake()  # nobody tells when a look would do again
 
 
 def frame(lines: Sequence[str], columns: int, rows: int) -> str:
@@ -60,6 +62,12 @@ def frame(lines: Sequence[str], columns: int, rows: int) -> str:
         lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more"]
     # Cleared before it is written: after a line as wide as the terminal its last character would go.
     return _HOME + "".join(f"{_CLEAR_LINE}{line[:columns]}\n" for line in lines) + _CLEAR_BELOW
+
+
+def _drawing(session: Session, as_json: bool) -> Callable[[], None]:
+    if as_json:
+        return _lines_of(session)
+    return _screen_of(session) if _is_screen() else _tables_of(session)
 
 
 def _screen_of(session: Session) -> Callable[[], None]:
