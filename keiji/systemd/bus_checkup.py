@@ -6,18 +6,26 @@ import os
 from collections.abc import Iterator
 
 from keiji import __version__
+from keiji.errors import HostFailed
 from keiji.findings import Finding, error, warning
 from keiji.folders import Folders
 from keiji.systemd import bus_service, bus_unit, names, systemctl
 from keiji.systemd.bus_unit import DAEMON
 
 SESSION_BUS = "session-bus"
+_PATIENCE = 10.0  # seconds for one question
 _RESTART = "`keiji system restart --bus`"
 _ASKED = ("FragmentPath", *bus_service.JUDGED)
 
 
 def session_bus() -> Iterator[Finding]:
-    if systemctl.run("busctl", "--user", "call", *DAEMON, "GetId", timeout=10).returncode == 0:
+    try:
+        asked = systemctl.run("busctl", "--user", "call", *DAEMON, "GetId", timeout=_PATIENCE)
+    except HostFailed:
+        said = f"the session bus at {systemctl.bus_address()} is frozen: every change of a task is refused"
+        yield error(said, "`systemctl --user restart dbus.service`")
+        return
+    if asked.returncode == 0:
         return
     said = f"no session bus answers at {systemctl.bus_address()}: every change of a task is refused"
     if systemctl.show("dbus.socket", ["LoadState"]).get("LoadState") == "loaded":

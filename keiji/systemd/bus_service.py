@@ -16,7 +16,7 @@ from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
 # The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
 _START_PATIENCE = 190.0
 _STOP_PATIENCE = 160.0
-DAEMON_PATIENCE = 10.0
+_DAEMON_PATIENCE = 10.0
 _PING_PATIENCE = 3
 _JOURNAL_PATIENCE = 1.0
 _PAUSE = 0.05
@@ -104,7 +104,7 @@ def has_owner() -> bool | None:
     """Whether the service runs; None where there is no session bus, or it is frozen."""
     words = ("call", *DAEMON, "NameHasOwner", "s", names.BUS)
     try:
-        asked = systemctl.run("busctl", "--user", *words, timeout=DAEMON_PATIENCE)
+        asked = systemctl.run("busctl", "--user", *words, timeout=_DAEMON_PATIENCE)
     except HostFailed:
         return None
     return asked.stdout.strip() == "b true" if asked.returncode == 0 else None

@@ -58,6 +58,15 @@ def test_a_session_bus_that_does_not_answer_is_an_error(programs: Programs, stat
     assert remedy in only(bus_checkup.session_bus()).remedy
 
 
+def test_a_session_bus_that_is_frozen_is_an_error(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (programs.folder / "bin" / "busctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(bus_checkup, "_PATIENCE", 0.2)
+
+    assert "is frozen" in only(bus_checkup.session_bus()).message
+
+
 # the service
 
 
