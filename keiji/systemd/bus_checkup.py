@@ -39,6 +39,8 @@ def service(folders: Folders) -> Iterator[Finding]:
     if bus_service.is_masked():
         yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
         return
+    if not bus_unit.expected_unit().exists():
+        return  # `own-units` tells
     unit = systemctl.show(names.BUS_SERVICE, _ASKED)
     found = _unusable(unit)
     if not found:
@@ -53,8 +55,6 @@ def _unusable(unit: dict[str, str]) -> Finding | None:
     """What is wrong with the unit as the manager has it."""
     state, path, expected = unit.get("LoadState"), unit.get("FragmentPath", ""), bus_unit.expected_unit()
     if state == "not-found":
-        if not expected.exists():
-            return error("the bus service is not installed", "`keiji system update`")
         said = f"the user manager does not look into {expected.parent}, so the bus can't start"
         return error(said, "`unset XDG_DATA_HOME`, then `keiji init`")
     if state == "masked":

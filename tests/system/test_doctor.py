@@ -154,6 +154,11 @@ def own_unit_is_gone(it: Patient) -> None:
     (UNITS / "io.keiji.housekeeping.timer").unlink()
 
 
+def bus_unit_is_gone(it: Patient) -> None:
+    BUS_UNIT.unlink()
+    it.systemctl("daemon-reload")
+
+
 def own_unit_was_changed(it: Patient) -> None:
     change(UNITS / "io.keiji.failed.service", "Type=oneshot", "Type=simple")
 
@@ -288,6 +293,7 @@ MENDED = [
     (bus_serves_another_home, "bus", "error"),
     (session_bus_ended, "session-bus", "error"),
     (own_unit_is_gone, "own-units", "error"),
+    (bus_unit_is_gone, "own-units", "error"),
     (own_unit_was_changed, "own-units", "error"),
     (own_unit_lost_its_link, "own-units", "error"),
     (interpreter_is_gone, "own-units", "error"),

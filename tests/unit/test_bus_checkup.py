@@ -101,8 +101,12 @@ def test_a_unit_that_the_manager_does_not_see_is_an_error(programs: Programs, fo
     programs.unit_is(LoadState="not-found", FragmentPath="")
 
     assert "does not look into" in only(bus_checkup.service(folders)).message
+
+
+def test_a_unit_that_is_gone_is_left_to_the_check_of_the_units(folders: Folders) -> None:
     bus_unit.remove_files()
-    assert "is not installed" in only(bus_checkup.service(folders)).message
+
+    assert list(bus_checkup.service(folders)) == []
 
 
 def test_another_file_in_the_unit_s_place_is_an_error(programs: Programs, folders: Folders) -> None:
