@@ -55,7 +55,7 @@ def test_on_a_session_bus_that_is_frozen_nobody_answers(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "bin" / "busctl").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(bus_service, "DAEMON_PATIENCE", 0.2)
+    monkeypatch.setattr(bus_service, "_DAEMON_PATIENCE", 0.2)
 
     assert not bus_service.is_answering()
 
