@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """The modes of files are tested, and the person's own umask may be tight."""
+    os.umask(0o022)
 
 
 @pytest.fixture(autouse=True)
