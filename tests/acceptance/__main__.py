@@ -1,5 +1,6 @@
 """`make acceptance [ARGS=12]`: keiji's package on whole machines, booted with systemd as PID 1.
 
+Debian 12 and 13 are taken if none is named. ARGS=11 shows only what systemd 247 says about the units.
 Prints a line for each step of each Debian; exit status 0 when all did what they should. It needs root, or
 asks for it by sudo, and leaves nothing behind but the packages and, in `.boxes/`, the trees that it boots
 copies of.
@@ -28,7 +29,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BOXES = ROOT / ".boxes"
 BUILT = ROOT / "build"
-DEBIANS = {"12": "bookworm", "13": "trixie"}
+DEBIANS = {"11": "bullseye", "12": "bookworm", "13": "trixie"}
+USUAL = ("12", "13")
 NEXT = "999.0.0"
 TOOLS = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 PATIENCE = 900  # seconds for one Debian
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns the exit status."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if arguments[:1] == ["--inside"]:
-        return accept(arguments[1:] or [*DEBIANS])
+        return accept(arguments[1:] or USUAL)
     if unknown := set(arguments) - {*DEBIANS}:
         raise Failed(f"no such Debian here: {', '.join(unknown)}")
     if os.getuid() != 0:

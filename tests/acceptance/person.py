@@ -6,11 +6,9 @@ import json
 import shlex
 import subprocess
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, TypeVar
 
 from box import Box
-from report import Failed
 
 T = TypeVar("T")
 
@@ -76,6 +74,14 @@ class Person:
         """The number of the bus's process; 0 when there is none."""
         return self.sh(f"systemctl --user show --property=MainPID --value {BUS}").strip()
 
+    # -- the manager ------------------------------------------------------------------------------
+
+    def verified(self) -> str:
+        """What `systemd-analyze` says of keiji's units in the home and of the bus's."""
+        units = "~/.config/systemd/user/*keiji*.{service,timer,target} " + f"{BUS}.service"
+        said = self.sh(f"shopt -s nullglob; systemd-analyze --user verify {units} 2>&1", status=None)
+        return "\n".join(line for line in said.splitlines() if "keiji" in line)
+
     # -- the home ---------------------------------------------------------------------------------
 
     def files(self) -> set[str]:
@@ -86,13 +92,3 @@ class Person:
         """What is in the files of the home, and in its links."""
         find = f"cd {self.home} && find . -type f -exec sha256sum {{}} + && find . -type l -printf '%p %l\\n'"
         return "\n".join(sorted(self.box.run("sh", "-c", find).splitlines()))
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def expect(condition: object, message: str) -> None:
-    """Raise `Failed` with the message when the condition isn't true."""
-    if not condition:
-        raise Failed(message)

@@ -11,6 +11,7 @@ from report import Failed
 
 # What a minimal Debian with logins has. Everything else has to come with keiji's package.
 BASE = ("systemd-sysv", "dbus", "libpam-systemd")
+ADDED = {"bullseye": ("dbus-user-session",)}  # where the package is not installed
 MIRROR = "http://deb.debian.org/debian"
 ARCHIVES = "var/cache/apt/archives"
 _APT = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
@@ -18,11 +19,12 @@ _APT = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::
 
 def make(suite: str, folder: Path) -> Path:
     """The suite's tree, in a folder that is named for what it is made of."""
-    digest = hashlib.sha256(repr((BASE, MIRROR)).encode()).hexdigest()[:8]
+    packages = (*BASE, *ADDED.get(suite, ()))
+    digest = hashlib.sha256(repr(packages).encode()).hexdigest()[:8]
     tree, making = folder / f"{suite}-{digest}", folder / f"{suite}.making"
     if not tree.exists():
         shutil.rmtree(making, ignore_errors=True)
-        including = f"--include={','.join(BASE)}"
+        including = f"--include={','.join(packages)}"
         command = ["debootstrap", "--variant=minbase", including, suite, str(making), _mirror()]
         call(command, folder / f"{suite}.log")
         call(["chroot", str(making), "apt-get", "clean"], folder / f"{suite}.log")
@@ -44,10 +46,11 @@ def fetch(tree: Path, package: Path) -> Path:
     return archives
 
 
-def copy(tree: Path, archives: Path, to: Path) -> None:
-    """A tree to boot, which has what the package needs in its cache, and two people."""
+def copy(tree: Path, to: Path, archives: Path | None) -> None:
+    """A tree to boot, which has these packages in its cache, and two people."""
     subprocess.run(["cp", "--archive", "--reflink=auto", tree, to], check=True)
-    shutil.copytree(archives, to / ARCHIVES, dirs_exist_ok=True)
+    if archives:
+        shutil.copytree(archives, to / ARCHIVES, dirs_exist_ok=True)
     # A box that is thrown away needs no file on the disk at once.
     (to / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
     for person in ("ada", "bob"):

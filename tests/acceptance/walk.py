@@ -11,28 +11,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import old
+import power
 import trees
+import using
+import versions
 from box import Box
 from person import Person
 from report import Failed, step
-from steps import STEPS, Walk
+from scene import Scene
+
+TOO_OLD = "11"
+STEPS = (*using.STEPS, *power.STEPS, *versions.STEPS)
 
 
 def main(debian: str, tree: Path, package: Path, newer: Path) -> int:
     """Returns 0 when each step did what it should; the first that did not is the last."""
     root = tree.with_name(f"run-{debian}")
     box = Box(root, f"{debian}-{os.getpid()}")
-    walk = Walk(box, Person(box, "ada"), Person(box, "bob"), version(package), version(newer))
+    scene = Scene(box, Person(box, "ada"), Person(box, "bob"), version(package), version(newer))
     try:
         with step(debian, "copy", "what the package depends on is fetched, and the tree copied"):
-            trees.copy(tree, trees.fetch(tree, package), root)
+            trees.copy(tree, root, None if debian == TOO_OLD else trees.fetch(tree, package))
             for file in (package, newer):
                 shutil.copy(file, root / "srv" / f"{version(file)}.deb")
-        for take in STEPS:
+        for take in old.STEPS if debian == TOO_OLD else STEPS:
             with step(debian, take.__name__, str(take.__doc__)):
-                take(walk)
-    except Failed as failed:
-        print(f"{debian} {failed}\n{last_words(box)}", file=sys.stderr)
+                take(scene)
+    except (Failed, LookupError, ValueError) as problem:
+        print(f"{debian} {problem}\n{last_words(box)}", file=sys.stderr)
         return 1
     finally:
         with step(debian, "off", "the machine is removed"):
