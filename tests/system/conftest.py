@@ -138,10 +138,12 @@ def wait_for() -> Callable[..., object]:
     def wait(condition: Callable[[], T], what: str, timeout: float = 60) -> T:
         give_up = time.monotonic() + timeout
         while True:
+            began = time.monotonic()
             if value := condition():
                 return value
-            if time.monotonic() > give_up:
+            now = time.monotonic()
+            if now > give_up:
                 pytest.fail(f"waited {timeout:g} s in vain for {what}", pytrace=False)
-            time.sleep(0.02)
+            time.sleep(max(0.02, now - began))  # what is waited for needs the processor, too
 
     return wait
