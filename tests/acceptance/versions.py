@@ -51,7 +51,7 @@ def checkout(scene: Scene) -> None:
     scene.ada.keiji("system", "update")
     expect(scene.ada.ping() == scene.newer, "the bus is not of the installation that said update last")
     expect(
-        not [file for file in scene.ada.files() if "/.local/share/dbus-1" in file],
+        not [file for file in scene.ada.files() if "/.local/share/dbus-1/services/" in file],
         "the other's files are left",
     )
     scene.ada.sh("rm -r ~/other")
