@@ -57,8 +57,6 @@ def main(arguments: Sequence[str]) -> int:
     pythons = found()
     lowest, highest = min(pythons), max(pythons)
     wanted = [Combination(pythons[lowest], lowest, True), Combination(pythons[highest], highest, False)]
-    if lowest != highest:
-        wanted.insert(1, Combination(pythons[lowest], lowest, False))
     results = {combination: run(combination, arguments) for combination in wanted}
 
     missing = [f"{major}.{minor}" for major, minor in KNOWN if (major, minor) not in {v[:2] for v in pythons}]
