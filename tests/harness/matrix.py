@@ -2,7 +2,7 @@
 
 Each combination gets a virtual environment under `.venvs/`, without the system's packages: PyGObject is
 compiled, once a Python, since pip keeps the wheel that it built. With arguments, pytest gets just these;
-without, the tests that may differ by Python or library.
+without, the tests that may differ by Python or library. `--noble` before them: Ubuntu 24.04's instead.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST_LIBRARIES = ROOT / "tests" / "constraints-oldest.txt"
 # These watch systemd, the journal or the harness at work, or repeat with it what the unit tests show:
 # the same on each Python and with all libraries, so `make test` is enough.
 ALIKE = ("arming", "bus_killed", "bus_many", "bus_unit", "failures", "harness", "latch", "lifecycle")
 ALIKE += ("logs", "many", "watching")
+NOBLE = (3, 12)
 KNOWN = [(3, 10), (3, 11), (3, 12), (3, 13), (3, 14)]
 # What they have to be able to do; a pyenv shim without its version fails here.
 PROBE = (
@@ -37,26 +37,30 @@ NOT_HERE = {"mypy", "psycopg2", "ruff"}  # tools, and what needs PostgreSQL's he
 
 @dataclass(frozen=True)
 class Combination:
-    """A Python with the oldest or the newest libraries."""
+    """A Python with libraries of some age: ``oldest``, ``newest``, or ``noble`` for Ubuntu 24.04's."""
 
     python: Path
     version: tuple[int, ...]
-    oldest: bool
+    libraries: str
 
     def __str__(self) -> str:
-        age = "oldest" if self.oldest else "newest"
-        return f"Python {dotted(self.version)} with the {age} libraries"
+        return f"Python {dotted(self.version)} with the {self.libraries} libraries"
 
     @property
     def venv(self) -> Path:
-        return ROOT / ".venvs" / f"{dotted(self.version)}-{'oldest' if self.oldest else 'newest'}"
+        return ROOT / ".venvs" / f"{dotted(self.version)}-{self.libraries}"
+
+    @property
+    def constraints(self) -> list[Path]:
+        """The file of their versions; none for the newest."""
+        return [*(ROOT / "tests").glob(f"constraints-{self.libraries}.txt")]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns 0 when every combination passed."""
     pythons = found()
-    lowest, highest = min(pythons), max(pythons)
-    wanted = [Combination(pythons[lowest], lowest, True), Combination(pythons[highest], highest, False)]
+    wanted = ubuntu(pythons) if "--noble" in arguments else both_ends(pythons)
+    arguments = [word for word in arguments if word != "--noble"]
     results = {combination: run(combination, arguments) for combination in wanted}
 
     missing = [f"{major}.{minor}" for major, minor in KNOWN if (major, minor) not in {v[:2] for v in pythons}]
@@ -65,7 +69,17 @@ def main(arguments: Sequence[str]) -> int:
         print("matrix: not on this machine or without headers, so not tested: Python", ", ".join(missing))
     for combination, passed in results.items():
         print(f"matrix: {combination}: {'passed' if passed else 'FAILED'}")
-    return 0 if all(results.values()) else 1
+    return 0 if results and all(results.values()) else 1
+
+
+def both_ends(pythons: Mapping[tuple[int, ...], Path]) -> list[Combination]:
+    lowest, highest = min(pythons), max(pythons)
+    return [Combination(pythons[lowest], lowest, "oldest"), Combination(pythons[highest], highest, "newest")]
+
+
+def ubuntu(pythons: Mapping[tuple[int, ...], Path]) -> list[Combination]:
+    """Ubuntu 24.04's, as far as it can be had here; its oldest fellow 22.04 is the oldest combination."""
+    return [Combination(pythons[version], version, "noble") for version in pythons if version[:2] == NOBLE]
 
 
 def dotted(version: tuple[int, ...]) -> str:
@@ -99,7 +113,7 @@ def run(combination: Combination, arguments: Sequence[str]) -> bool:
     print(f"\nmatrix: {combination}", flush=True)
     python = combination.venv / "bin" / "python"
     ready = combination.venv / ".ready"
-    newest = max(file.stat().st_mtime for file in (ROOT / "pyproject.toml", OLDEST_LIBRARIES))
+    newest = max(file.stat().st_mtime for file in (ROOT / "pyproject.toml", *combination.constraints))
     if not (ready.exists() and ready.stat().st_mtime > newest):
         install(combination, python)
         ready.touch()
@@ -113,7 +127,7 @@ def install(combination: Combination, python: Path) -> None:
     shutil.rmtree(combination.venv, ignore_errors=True)
     subprocess.run([combination.python, "-m", "venv", combination.venv], check=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--use-pep517"]
-    constraints = ["--constraint", OLDEST_LIBRARIES] if combination.oldest else []
+    constraints = [f"--constraint={file}" for file in combination.constraints]
     # peewee's SQLite extensions would need a compiler, and keiji does not use them
     environment = {**os.environ, "NO_SQLITE": "1"}
     subprocess.run([*pip, *constraints, *libraries()], env=environment, check=True)
