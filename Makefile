@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 MANAGER := tests/harness/user-manager
 
-.PHONY: help setup demo test test-matrix lint bench deb acceptance clean
+.PHONY: help setup demo test test-matrix lint bench deb acceptance check-deb clean
 
 help:
 	@echo "make setup        install what is missing, make .venv with keiji in it"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench        ratios to their floors; ONLY=cpu,drift measures these"
 	@echo "make deb          dist/keiji_VERSION_all.deb, with the build dependencies from apt"
 	@echo "make acceptance   that package on whole machines, Debian 12 and 13; ARGS=12 takes one of them"
+	@echo "make check-deb    what lintian, piuparts and autopkgtest say of that package"
 	@echo "make clean        remove what these targets made"
 
 setup:
@@ -41,6 +42,9 @@ deb:
 
 acceptance:
 	@/usr/bin/python3 -B tests/acceptance $(ARGS)
+
+check-deb: deb
+	@/usr/bin/python3 -B tests/acceptance/checks.py
 
 clean:
 	rm -rf .boxes 2>/dev/null || sudo rm -rf .boxes # what boots is root's
