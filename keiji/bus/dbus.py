@@ -27,10 +27,10 @@ from keiji import __version__, locks, logs, platforms
 from keiji.bus import interface
 from keiji.bus.desk import Desk
 from keiji.bus.following import Following
-from keiji.commands.looking import FIELDS
 from keiji.directives import Directive, Verb
 from keiji.errors import KeijiError
 from keiji.folders import Folders
+from keiji.records import FIELDS
 from keiji.store import models  # noqa: F401  loaded now, see above
 
 IDLE = 30.0  # seconds; leaving sooner would run into the manager's start limits

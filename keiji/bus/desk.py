@@ -11,18 +11,16 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from keiji import __version__, settings
+from keiji import __version__, records, settings
 from keiji.bus.changes import Changes
 from keiji.bus.lanes import Lanes
-from keiji.commands import looking
-from keiji.commands.delivering import deliver
+from keiji.delivering import deliver
 from keiji.directives import Directive, Reply
 from keiji.dispatcher import Dispatcher
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.host import Host
 from keiji.run import Run
-from keiji.session import Session
 from keiji.store import Store, open_store
 from keiji.task import slug_of
 
@@ -102,9 +100,8 @@ class Desk:
         self._in_peace(self._delivered)
 
     def _delivered(self) -> None:
-        session = self._session()
-        with session.store() as store:
-            deliver(session, store)
+        with self._open_store() as store:
+            deliver(self.host, store)
 
     # -- changes -------------------------------------------------------------------------------
 
@@ -170,17 +167,13 @@ class Desk:
             return None
 
     def _records(self, name: str | None) -> list[dict[str, Any]]:
-        session = self._session()
-        with session.store() as store:
-            deliver(session, store)
-            return looking.records(session, store, name)
-
-    def _session(self) -> Session:
-        read, _ = settings.load(self.folders)  # at each use: it may have been changed
-        return Session(self.folders, read, self.host, self.dispatcher)
+        with self._open_store() as store:
+            deliver(self.host, store)
+            return records.records(self.host, store, name)
 
     def _open_store(self) -> Store:
-        return open_store(settings.load(self.folders)[0])
+        read, _ = settings.load(self.folders)  # at each use: it may have been changed
+        return open_store(read)
 
 
 def _lane(task: str) -> str:

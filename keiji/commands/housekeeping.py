@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from keiji import arming, ledger, marks, output, recovery, running, session, stopping, verdict
-from keiji.commands.delivering import deliver, settle_dead
+from keiji.delivering import deliver, settle_dead
 from keiji.errors import HostFailed, KeijiError, TaskBusy
 from keiji.locks import task_lock
 from keiji.runfile import listed
@@ -27,14 +27,14 @@ def startup(current: Session) -> None:
     """Record the runs that the last shutdown or a crash of the manager cut off."""
     for entry in running.clear_leftovers(current.folders, current.host.boot()):
         current.host.log(entry.task, "ERROR", f"run {entry.id} was cut off by power-off; the task goes on")
-    settle_dead(current, thorough=True)  # the machine stayed up and the manager did not
+    settle_dead(current.folders, current.host, thorough=True)  # the machine stayed up and the manager did not
 
 
 def keep_house(current: Session) -> None:
     """Deliver records, judge runs that died unseen, finish what was cut short."""
-    settle_dead(current, thorough=True)
+    settle_dead(current.folders, current.host, thorough=True)
     with current.store() as store:
-        delivered = deliver(current, store)
+        delivered = deliver(current.host, store)
         is_recorded = partial(_is_recorded, store)
         for slug in current.host.failed():
             _with(current, slug, lambda slug: _judge_unborn(current, slug, is_recorded))

@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from keiji import output, states
-from keiji.commands.delivering import deliver
-from keiji.commands.looking import as_dict, observe, run_dict
+from keiji.commands.looking import run_dict
+from keiji.delivering import deliver
+from keiji.records import as_dict, observe
 from keiji.run import Run
 from keiji.session import Session
 from keiji.task import Task, TaskState
@@ -38,7 +39,7 @@ def entries(session: Session) -> list[dict[str, Any]]:
     """Each task's record with its state and its last run, for JSON."""
     return [
         {
-            **as_dict(session, task, state),
+            **as_dict(session.host, session.settings, task, state),
             "state": str(states.word(state)),
             "last_run": run_dict(session, last) if last else None,
         }
@@ -76,9 +77,11 @@ def listed(session: Session, now: datetime) -> Listing:
 def _look(session: Session) -> list[tuple[Task, TaskState, Run | None]]:
     """Each built task with its state and its last run, by name."""
     with session.store() as store:
-        deliver(session, store)
+        deliver(session.host, store)
         last = store.last_runs()
-        return [(task, state, last.get(task.slug)) for task, state in observe(session, store, store.tasks())]
+        return [
+            (task, state, last.get(task.slug)) for task, state in observe(session.host, store, store.tasks())
+        ]
 
 
 def _last(run: Run | None, now: datetime) -> str:

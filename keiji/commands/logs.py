@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keiji import logs, output
-from keiji.commands.delivering import deliver
-from keiji.commands.looking import find
+from keiji.delivering import deliver
 from keiji.errors import KeijiError, NoSuchRun, StoreUnavailable
 from keiji.host import LogLine, Span
+from keiji.records import find
 from keiji.running import running_entry
 from keiji.session import Session
 from keiji.task import slug_of
@@ -29,7 +29,7 @@ def task_logs(session: Session, name: str, n: int, follow: bool, run: str | None
     slug = slug_of(name)
     if not session.host.is_installed(slug):
         with session.store() as store:
-            find(session, store, name)
+            find(session.host, store, name)
     span = None if run is None else _span(session, slug, run)
     if editor:
         path = session.folders.logs / "tasks" / slug / "task.log"
@@ -76,7 +76,7 @@ def _span(session: Session, slug: str, run: str) -> Span:
         return Span(entry.id, entry.began)
     try:
         with session.store() as store:
-            deliver(session, store)
+            deliver(session.host, store)
             found = store.find_run(slug, run)
     except StoreUnavailable:
         if len(run) != _FULL_ID:

@@ -5,30 +5,25 @@ Reads are direct: the store, the run files and the manager are asked here, no di
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from keiji import output, states
-from keiji.commands.delivering import deliver
-from keiji.errors import NoSuchTask, TaskNotBuilt
+from keiji.delivering import deliver
+from keiji.records import FIELDS, as_dict, find, observe
 from keiji.run import Run
 from keiji.session import Session
-from keiji.task import Task, TaskState, slug_of
-
-if TYPE_CHECKING:
-    from keiji.store import Store
+from keiji.task import Task, TaskState
 
 
 def get(session: Session, name: str | None, as_json: bool) -> None:
     """Print the record of one task, or of all."""
     with session.store() as store:
-        deliver(session, store)
-        tasks = store.tasks() if name is None else [find(session, store, name)]
-        seen = observe(session, store, tasks)
+        deliver(session.host, store)
+        tasks = store.tasks() if name is None else [find(session.host, store, name)]
+        seen = observe(session.host, store, tasks)
     if as_json:
-        records = [as_dict(session, task, state) for task, state in seen]
+        records = [as_dict(session.host, session.settings, task, state) for task, state in seen]
         output.dump(records if name is None else records[0])
         return
     for number, (task, state) in enumerate(seen):
@@ -42,8 +37,8 @@ def get(session: Session, name: str | None, as_json: bool) -> None:
 def history(session: Session, name: str, n: int, as_json: bool) -> None:
     """Print the last `n` runs of a task, the newest first."""
     with session.store() as store:
-        deliver(session, store)
-        task = find(session, store, name)
+        deliver(session.host, store)
+        task = find(session.host, store, name)
         runs = store.runs(task.slug, n)
     if as_json:
         output.dump([run_dict(session, run) for run in runs])
@@ -69,7 +64,7 @@ def history(session: Session, name: str, n: int, as_json: bool) -> None:
 def next_times(session: Session, name: str, n: int, as_json: bool) -> None:
     """Print the next `n` times of a task, with their zone."""
     with session.store() as store:
-        task = find(session, store, name)
+        task = find(session.host, store, name)
     schedule = task.schedule.in_zone(session.settings.time_zone)
     after = datetime.now(session.settings.zone)
     times = session.host.coming(schedule, task.slug, after, n)
@@ -84,81 +79,11 @@ def next_times(session: Session, name: str, n: int, as_json: bool) -> None:
         output.note(f"{task.slug} is {states.word(state)}, not armed: nothing will run until that changes")
 
 
-def find(session: Session, store: Store, name: str) -> Task:
-    """The stored task of that name; raises `NoSuchTask`, or `TaskNotBuilt` for a mere folder."""
-    slug = slug_of(name)
-    task = store.find_task(slug)
-    if task:
-        return task
-    if session.host.is_installed(slug):
-        raise TaskNotBuilt(
-            f"the database does not know task {name!r}, though its units are installed: "
-            f"`keiji task build {slug}` records it again"
-        )
-    if (session.folders.tasks / slug).is_dir():
-        raise TaskNotBuilt(f"task {name!r} has not been built: run `keiji task build {slug}` first")
-    raise NoSuchTask(f"there is no task {name!r}; `keiji task list` shows all")
-
-
-# The record's fields as people and D-Bus clients read them, and as JSON has them.
-FIELDS = {
-    "ID": "id",
-    "TaskId": "task_id",
-    "Name": "name",
-    "Description": "description",
-    "Schedule": "schedule",
-    "LastExecutionTime": "last_execution_time",
-    "NextExecutionTime": "next_execution_time",
-    "LogPath": "log_path",
-    "Slug": "slug",
-    "Type": "type",
-    "Executable": "executable",
-    "IsRunning": "is_running",
-    "IsQueued": "is_queued",
-    "IsError": "is_error",
-    "IsDisabled": "is_disabled",
-    "ErrorTxt": "error_txt",
-}
-
-
 def record(session: Session, task: Task, state: TaskState) -> str:
     """The record as `task get` prints it, one field a line."""
-    fields = as_dict(session, task, state)
+    fields = as_dict(session.host, session.settings, task, state)
     lines = (f"{name}: {_shown(fields[key])}".rstrip() for name, key in FIELDS.items())
     return "\n".join(["TaskModel:", *lines])
-
-
-def records(session: Session, store: Store, name: str | None) -> list[dict[str, Any]]:
-    """`as_dict` of one task or of all, each with its `state` in a word."""
-    tasks = store.tasks() if name is None else [find(session, store, name)]
-    return [
-        {**as_dict(session, task, state), "state": str(states.word(state))}
-        for task, state in observe(session, store, tasks)
-    ]
-
-
-def as_dict(session: Session, task: Task, state: TaskState) -> dict[str, Any]:
-    """The record's fields in snake case, with `host`; times in RFC 3339."""
-    zone = session.settings.zone
-    return {
-        "id": task.id,
-        "task_id": task.task_id,
-        "name": task.name,
-        "description": task.description,
-        "schedule": str(task.schedule),
-        "last_execution_time": output.moment(_whole(task.last_execution), zone),
-        "next_execution_time": output.moment(state.next_execution, zone),
-        "log_path": session.host.log_path(task.slug),
-        "slug": task.slug,
-        "type": task.schedule.kind,
-        "executable": str(session.folders.current(task.slug)),
-        "is_running": state.is_armed,
-        "is_queued": state.is_queued,
-        "is_error": state.is_held,
-        "is_disabled": state.is_disabled,
-        "error_txt": state.error,
-        "host": task.host,
-    }
 
 
 def run_dict(session: Session, run: Run) -> dict[str, Any]:
@@ -183,39 +108,10 @@ def run_dict(session: Session, run: Run) -> dict[str, Any]:
     }
 
 
-def observe(session: Session, store: Store, tasks: Iterable[Task]) -> list[tuple[Task, TaskState]]:
-    """Each task with its state; the stored flags are mended where they differ from what is true."""
-    tasks = list(tasks)
-    seen = states.observe(session.folders, session.host, [task.slug for task in tasks])
-    store.mend_all(
-        {slug: (state.is_disabled, state.error if state.is_held else None) for slug, state in seen.items()}
-    )
-    return [(task, _with_next(session, task, seen[task.slug])) for task in tasks]
-
-
-def _with_next(session: Session, task: Task, state: TaskState) -> TaskState:
-    """The schedule knows the next time where the manager has none (a run goes on) or fires too often."""
-    if not state.is_armed or (state.next_execution is not None and not _may_be_polled(task)):
-        return state
-    schedule = task.schedule.in_zone(session.settings.time_zone)
-    coming = session.host.coming(schedule, task.slug, datetime.now(timezone.utc), 1)
-    return replace(state, next_execution=coming[0] if coming else None)
-
-
-def _may_be_polled(task: Task) -> bool:
-    """Whether the period divides no day; told without asking for each task of a long list."""
-    seconds = getattr(task.schedule.form, "seconds", 0)
-    return bool(seconds and 86400 % seconds)
-
-
 def _result(run: Run) -> str:
     if run.signal:
         return f"{run.result} (signal {run.signal})"
     return f"{run.result} ({run.exit_status})" if run.exit_status else str(run.result)
-
-
-def _whole(time: datetime | None) -> datetime | None:
-    return time.replace(microsecond=0) if time else None
 
 
 def _exact(time: datetime, zone: Any) -> str:

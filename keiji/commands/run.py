@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from keiji import output
-from keiji.commands.delivering import settle_dead
+from keiji.delivering import settle_dead
 from keiji.directives import Directive, Verb
 from keiji.errors import StoreUnavailable
 from keiji.host import Span
@@ -111,7 +111,7 @@ def _ended(session: Session, slug: str, run: str) -> Ended | None:
         if time.monotonic() > give_up:
             return None
         time.sleep(_LOOK)
-        settle_dead(session, thorough=True)
+        settle_dead(session.folders, session.host, thorough=True)
 
 
 def _recorded(session: Session, slug: str, run: str) -> Run | None:

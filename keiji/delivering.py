@@ -6,39 +6,41 @@ from typing import TYPE_CHECKING
 
 from keiji import ledger, output, running
 from keiji.errors import HostFailed, TaskBusy
-from keiji.session import Session
+from keiji.folders import Folders
 
 if TYPE_CHECKING:
+    from keiji.host import Host
     from keiji.store import Store
 
 
-def deliver(session: Session, store: Store) -> int:
+def deliver(host: Host, store: Store) -> int:
     """Deliver the records of ended runs, those of dead ones too; how many there were.
 
     Damaged run files are set aside and named.
     """
-    settle_dead(session)
-    delivery = ledger.deliver(session.folders, store, session.settings.time_zone)
+    folders = store.settings.folders
+    settle_dead(folders, host)
+    delivery = ledger.deliver(folders, store)
     for path in delivery.damaged:
         output.note(f"a damaged run file was set aside: {path}")
     return delivery.delivered
 
 
-def settle_dead(session: Session, thorough: bool = False) -> None:
+def settle_dead(folders: Folders, host: Host, thorough: bool = False) -> None:
     """End the run files of runs that died without a word; one that is being changed is left alone.
 
     `thorough`: the manager is asked about those, too, whose process seems to live; its number may be
     another's by now.
     """
-    for slug in running.slugs(session.folders):
-        entry = running.running_entry(session.folders, slug)
+    for slug in running.slugs(folders):
+        entry = running.running_entry(folders, slug)
         if entry and running.is_alive(entry) and not thorough:
             continue
         from keiji import verdict  # seldom needed, and every look would pay for it
         from keiji.locks import task_lock
 
         try:
-            with task_lock(session.folders, slug, patience=0):
-                verdict.settle(session.folders, session.host, slug)
+            with task_lock(folders, slug, patience=0):
+                verdict.settle(folders, host, slug)
         except (TaskBusy, HostFailed):
             continue
