@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from person import BUS
+from person import BUS, Person
 from scene import PERIOD, YEARLY, Scene, expect, expect_on_time, moment, now
 
 
@@ -36,15 +36,29 @@ def update(scene: Scene) -> None:
     )
 
 
-def checkout(scene: Scene) -> None:
-    """with a second installation there is one bus, of who said init or update last"""
-    scene.ada.sh(
+OTHER = "~/other/bin/python -m keiji"
+
+
+def make_other(person: Person) -> None:
+    """A second installation, of another version."""
+    person.sh(
         "python3 -m venv --without-pip --system-site-packages ~/other\n"
         "packages=$(echo ~/other/lib/python3.*/site-packages)\n"
         "cp -r /usr/lib/python3/dist-packages/keiji $packages\n"
-        "sed -i 's/^__version__ = .*/__version__ = \"0.0.1\"/' $packages/keiji/__init__.py\n"
-        "~/other/bin/python -m keiji init"
+        "sed -i 's/^__version__ = .*/__version__ = \"0.0.1\"/' $packages/keiji/__init__.py"
     )
+
+
+def doctor(scene: Scene) -> None:
+    """the doctor finds nothing wrong after all that"""
+    said = scene.ada.keiji("doctor")
+    expect("sour: " in said and "broken: " in said, f"the held and the disabled task are not named: {said}")
+
+
+def checkout(scene: Scene) -> None:
+    """with a second installation there is one bus, of who said init or update last"""
+    make_other(scene.ada)
+    scene.ada.sh(f"{OTHER} init")
     expect(scene.ada.ping() == "0.0.1", "the bus is not of the installation that said init last")
     refused = scene.ada.keiji("task", "disable", "broken", status=1)
     expect("is in the way; `keiji system update`" in refused, f"the remedy is not told: {refused}")
@@ -72,15 +86,18 @@ def purge(scene: Scene) -> None:
     scene.bob.write("tick", "print('tick')", YEARLY)
     scene.bob.keiji("task", "build", "tick")
     scene.bob.sh(f"systemctl --user stop {BUS}")
+    make_other(scene.bob)
     before = scene.bob.sums()
     for verb in ("remove", "purge"):
         scene.install(scene.newer)
         scene.remove(verb)
         expect(scene.bob.sums() == before, f"{verb} changed a home")
+    said = scene.bob.sh(f"{OTHER} doctor", status=1)
+    expect("/usr/bin/keiji" in said, f"the doctor does not find the units whose command is gone: {said}")
     left = scene.box.run(
         "find", "/etc", "/usr", "/var", "/run", "-name", "*keiji*", "-not", "-path", "/run/user/*"
     )
     expect(left == "", f"left on the machine: {left}")
 
 
-STEPS = (upgrade, update, checkout, uninstall, purge)
+STEPS = (upgrade, update, doctor, checkout, uninstall, purge)

@@ -135,11 +135,12 @@ def test_what_systemd_can_keep_is_allowed(schedule):
 def test_a_time_that_this_systemd_would_fire_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(calendar, "_next", lambda expression, after: after - 3600)
     morocco = daily("02:30").in_timezone("Africa/Casablanca")
+    then = datetime(2024, 1, 1, tzinfo=timezone.utc)  # since 2026f tzdata has no more changes there
 
-    calendar.check(daily("02:30").in_timezone("Europe/Berlin"), NOW)
-    calendar.check(daily("09:00").in_timezone("Africa/Casablanca"), NOW)
+    calendar.check(daily("02:30").in_timezone("Europe/Berlin"), then)
+    calendar.check(daily("09:00").in_timezone("Africa/Casablanca"), then)
     with pytest.raises(UnsupportedHere, match="Africa/Casablanca go forward"):
-        calendar.check(daily("01:30").in_timezone("Africa/Casablanca"), NOW)
+        calendar.check(daily("01:30").in_timezone("Africa/Casablanca"), then)
     assert plan(morocco).calendars
 
 
