@@ -20,6 +20,7 @@ else:
 PATIENCE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+_NAP = 0.5  # seconds
 _SIGTERM, _SIGALRM, _SIGINT = _signal.SIGTERM, _signal.SIGALRM, _signal.SIGINT
 
 
@@ -68,12 +69,16 @@ def tries(run: "Run", apart: bool = True) -> None:
 
 
 def sleep(run: "Run", seconds: float) -> bool:
-    """False when the run is stopped meanwhile."""
+    """False when the run is stopped meanwhile.
+
+    In short naps: a signal that comes just before a nap begins is seen only when that is over.
+    """
+    until = time.monotonic() + seconds
     try:
         try:
             run.armed = True
-            if not run.stopped:
-                time.sleep(seconds)
+            while not run.stopped and (left := until - time.monotonic()) > 0:
+                time.sleep(min(left, _NAP))
         finally:
             run.armed = False
     except runner.Stopped:
