@@ -6,6 +6,7 @@ It needs no systemd on the machine that it runs on. The oddities were each found
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,8 @@ from report import Failed
 T = TypeVar("T")
 
 CGROUPS = [Path("/sys/fs/cgroup", name) for name in ("systemd", "unified", "")]
-PREFIX = "keiji-box-"
+# Another checkout may boot boxes at the same time.
+PREFIX = f"keiji-box-{hashlib.sha256(bytes(Path(__file__).resolve())).hexdigest()[:8]}-"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PATIENCE = 60.0  # seconds, for whatever has no limit of its own
 _RTMIN_4 = signal.SIGRTMIN + 4  # to systemd as PID 1: power off
@@ -184,7 +186,7 @@ class Box:
 
 
 def sweep_cgroups(name: str = f"{PREFIX}*") -> None:
-    """Remove the boxes' cgroups that nobody is in any more; the last processes may still be leaving."""
+    """Remove the cgroups of this checkout's boxes; the last processes may still be leaving them."""
     for _ in range(50):
         left = [folder for top in CGROUPS for folder in top.glob(name)]
         for folder in left:

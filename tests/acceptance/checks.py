@@ -1,11 +1,10 @@
 """`make check-deb`: what Debian's own tools say about the package: lintian, piuparts and autopkgtest.
 
-It needs root, the tools from apt and the network, and takes some minutes.
+It needs root, or asks for it by sudo, takes what it needs from apt, and takes some minutes.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,23 +14,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trees
+from alone import BOXES, ROOT, begin, build_package
 from box import Box
 from report import Failed, step
 
-ROOT = Path(__file__).resolve().parents[2]
-BOXES = ROOT / ".boxes"
-TOOLS = ("debootstrap", "lintian", "piuparts", "systemd-container")
+TOOLS = {
+    "debootstrap": "debootstrap",
+    "lintian": "lintian",
+    "nsenter": "util-linux",
+    "piuparts": "piuparts",
+    "systemd-nspawn": "systemd-container",
+}
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "--yes"]
 LONG = 1200.0  # seconds
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit status."""
+    return begin(Path(__file__).resolve(), arguments, TOOLS, check)
+
+
+def check() -> int:
     """Raises `Failed` with what the first tool says that is not content."""
-    if os.getuid() != 0:
-        raise Failed("needs root")
-    call([*APT, "install", "--no-install-recommends", *TOOLS])
     with step("", "deb", "the package is built"):
-        call([str(ROOT / "packaging/deb")])
+        build_package()
     (package,) = (ROOT / "dist").glob("keiji_*_all.deb")
     with step("", "lintian", "it finds nothing, pedantic as it is"):
         said = call(
@@ -46,7 +52,6 @@ def main() -> None:
         )
         if "keiji" in said:
             raise Failed(said)
-    BOXES.mkdir(exist_ok=True)
     tree = trees.make("bookworm", BOXES)
     with step("12", "piuparts", "it goes without a trace"):
         call(
@@ -64,6 +69,7 @@ def main() -> None:
             furnished(suite, package) as box,
         ):
             box.run("autopkgtest", "/srv/package.deb", "/srv/sources/", "--", "null", timeout=LONG)
+    return 0
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def furnished(suite: str, package: Path) -> Iterator[Box]:
     """A machine that has the package, its sources, and what its tests need."""
     root = BOXES / f"run-checks-{suite}"
     shutil.rmtree(root, ignore_errors=True)
-    box = Box(root, f"checks-{os.getpid()}")
+    box = Box(root, f"checks-{suite}")
     try:
         trees.copy(trees.make(suite, BOXES), root, None)
         shutil.copy("/etc/resolv.conf", root / "etc")
@@ -81,6 +87,7 @@ def furnished(suite: str, package: Path) -> Iterator[Box]:
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, root / "srv/sources")
         needed = {"autopkgtest", "dpkg-dev", *needed_by_tests()}
+        call(["chroot", str(root), *APT, "update"])
         call(["chroot", str(root), *APT, "install", "--no-install-recommends", "/srv/package.deb", *needed])
         call(["chroot", str(root), *APT, "remove", "keiji"])
         box.up()
@@ -113,6 +120,8 @@ def call(command: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main(sys.argv[1:]))
     except Failed as failed:
         sys.exit(f"check-deb: {failed}")
+    except KeyboardInterrupt:
+        sys.exit(130)

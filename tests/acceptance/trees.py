@@ -39,6 +39,7 @@ def fetch(tree: Path, package: Path) -> Path:
     if not archives.exists():
         shutil.copy("/etc/resolv.conf", tree / "etc/resolv.conf")
         shutil.copy(package, tree / "keiji.deb")
+        call(["chroot", str(tree), *_APT, "update"], tree.with_suffix(".log"))  # it may be kept for months
         words = ["install", "--yes", "--download-only", "--no-install-recommends", "/keiji.deb"]
         call(["chroot", str(tree), *_APT, *words], tree.with_suffix(".log"))
         (tree / "keiji.deb").unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -28,7 +27,7 @@ STEPS = (*using.STEPS, *power.STEPS, *versions.STEPS)
 def main(debian: str, tree: Path, package: Path, newer: Path) -> int:
     """Returns 0 when each step did what it should; the first that did not is the last."""
     root = tree.with_name(f"run-{debian}")
-    box = Box(root, f"{debian}-{os.getpid()}")
+    box = Box(root, debian)
     scene = Scene(box, Person(box, "ada"), Person(box, "bob"), version(package), version(newer))
     try:
         with step(debian, "copy", "what the package depends on is fetched, and the tree copied"):

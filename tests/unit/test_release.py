@@ -104,6 +104,7 @@ def test_the_first_release_takes_the_place_of_the_entry_that_announced_it(source
         ("0.10.0", "does not come after 1.2.3"),
         ("1.3", "is no version"),
         ("v1.3.0", "is no version"),
+        ("01.3.0", "is no version"),
     ],
 )
 def test_what_is_no_next_version_is_refused_and_nothing_is_written(
@@ -115,6 +116,16 @@ def test_what_is_no_next_version_is_refused_and_nothing_is_written(
 
     assert refused.returncode == 1
     assert problem in refused.stderr
+    assert told(sources) == before
+
+
+def test_what_comes_before_the_sources_own_version_is_refused(sources: Path) -> None:
+    (sources / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n- All of it.\n")
+    before = told(sources)
+
+    refused = release(sources, "0.9.0")
+
+    assert "comes before 1.2.3" in refused.stderr
     assert told(sources) == before
 
 
