@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 PRINTS = 'def function():\n    print("Pinging…")\n'
@@ -249,3 +250,16 @@ def test_systemd_finds_nothing_to_say_about_any_rendered_unit(keiji):
 
     assert len(files) >= 17
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_init_makes_nothing_where_no_manager_answers(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "keiji", "init"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no systemd user manager answers" in done.stderr
+    assert not list(tmp_path.iterdir())
