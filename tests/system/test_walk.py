@@ -253,7 +253,10 @@ def test_systemd_finds_nothing_to_say_about_any_rendered_unit(keiji):
 
 
 def test_init_makes_nothing_where_no_manager_answers(tmp_path):
-    environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    home, nobody_there = tmp_path / "home", tmp_path / "run"
+    for folder in (home, nobody_there):
+        folder.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(nobody_there)}
     environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
 
     done = subprocess.run(
@@ -262,4 +265,4 @@ def test_init_makes_nothing_where_no_manager_answers(tmp_path):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "no systemd user manager answers" in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list(home.iterdir())
