@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from postgres import NotInstalled, Server
 
 
 def pytest_configure() -> None:
@@ -24,5 +26,31 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={base}/no-bus")
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
-    for name in ("KEIJI_HOST", "KEIJI_BUS"):
+    for name in ("KEIJI_HOST", "KEIJI_BUS", *(name for name in os.environ if name.startswith("PG"))):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL that tests share: each takes a schema or a database of its own, and leaves it running."""
+    yield from _server()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Server]:
+    """A PostgreSQL of the test's own, which may be stopped, frozen and killed."""
+    yield from _server()
+
+
+def _server() -> Iterator[Server]:
+    try:
+        import psycopg2  # noqa: F401
+
+        server = Server()
+    except (ImportError, NotInstalled) as missing:
+        # Where a package is built there may be none; whoever runs the whole suite has it installed.
+        (pytest.fail if "KEIJI_TEST_MANAGER" in os.environ else pytest.skip)(str(missing), pytrace=False)
+    try:
+        yield server
+    finally:
+        server.remove()
