@@ -36,7 +36,7 @@ class Patient:
     @cached_property
     def tasks(self) -> list[Task]:
         """The tasks that the database has; raises `StoreUnavailable`."""
-        with open_store(self.settings, PATIENCE) as store:
+        with open_store(self.settings, PATIENCE, may_migrate=False) as store:
             return store.tasks()
 
     @cached_property

@@ -105,7 +105,7 @@ def _database(patient: Patient) -> Iterator[Finding]:
         return
     try:
         _ = patient.tasks
-        with open_store(patient.settings, PATIENCE) as store:
+        with open_store(patient.settings, PATIENCE, may_migrate=False) as store:
             store.check_writable()
     except (StoreUnavailable, StoreTooNew) as problem:
         said, _, remedy = problem.message.rpartition(": ")

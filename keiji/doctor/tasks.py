@@ -112,7 +112,7 @@ def _unrecorded(patient: Patient) -> Iterator[str]:
     failed = [slug for slug in patient.host.failed() if slug in patient.installed]
     if not failed:
         return
-    with open_store(patient.settings, PATIENCE) as store:
+    with open_store(patient.settings, PATIENCE, may_migrate=False) as store:
         for slug, ending in patient.host.endings_of(failed).items():
             latch = latches.latch(patient.folders, slug)
             is_known = (

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from keiji.errors import NoSuchRun, NoSuchTask
 from keiji.run import Run
 from keiji.settings import Settings
-from keiji.store import migrations, queries
-from keiji.store.engine import PATIENCE, Engine
+from keiji.store import hosts, migrations, queries
+from keiji.store.engine import PATIENCE, Conflict, engine_of
 from keiji.store.rows import flags_of, microseconds
 from keiji.task import Task
 
 __all__ = ["Store", "open_store"]
 
 _ALL = 2**62
+_TRIES = 5
+
+_T = TypeVar("_T")
 
 
-def open_store(settings: Settings, patience: float = PATIENCE) -> Store:
+def open_store(settings: Settings, patience: float = PATIENCE, may_migrate: bool = True) -> Store:
     """The store that the settings name; nothing is connected before it is first asked.
 
-    `patience`: seconds to wait for another process's write.
+    `patience`: seconds to wait for another process's write. `may_migrate`: a database that an older keiji
+    wrote is brought up to date when it is first asked; else that is refused.
     """
-    return Store(settings, patience)
+    return Store(settings, patience, may_migrate)
 
 
 class Store:
@@ -34,9 +37,10 @@ class Store:
     Every method may raise `StoreUnavailable` (one line: what, where, what to do) or `StoreTooNew`.
     """
 
-    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
+    def __init__(self, settings: Settings, patience: float = PATIENCE, may_migrate: bool = True) -> None:
         self.settings = settings
-        self._engine = Engine(settings, patience)
+        self._engine = engine_of(settings, patience)
+        self._may_migrate = may_migrate
         self._is_checked = False
         self._host = ""
 
@@ -53,35 +57,45 @@ class Store:
 
     @property
     def host(self) -> str:
-        """The name under which this machine's rows are kept.
-
-        A SQLite database belongs to one machine, so its tasks survive a change of the machine's name.
-        """
+        """The name under which this machine's rows are kept; it survives a change of the machine's name."""
         if not self._host:
-            rows = self._ask("SELECT host FROM task LIMIT 1")
-            self._host = rows[0][0] if rows else os.uname().nodename
+            self._check()
+            self._host = hosts.name_of(self._engine, self.settings.folders)
         return self._host
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may keep their rows in the same database."""
+        return self._engine.is_shared
+
+    @property
+    def where(self) -> str:
+        """The database's name for people."""
+        return self._engine.where
+
     def migrate(self) -> int:
-        """Make the database if there is none and bring it up to date; how many steps that took."""
+        """Make the database if there is none and bring it up to date; how many steps that took.
+
+        Where it is shared, the machine's name in it is taken.
+        """
         self._engine.create()
-        return migrations.migrate(self._engine)
+        steps = migrations.migrate(self._engine)
+        if self._engine.is_shared:
+            self.check_writable()
+        return steps
 
     # -- tasks ------------------------------------------------------------------------------
 
     def check_writable(self) -> None:
         """Raise `StoreUnavailable` if a write would be refused now."""
-        with self._engine.writing():
-            pass
+        self._write(lambda models, database, host: None)
 
     def save_task(self, task: Task) -> Task:
         """Insert the task, or update the one of its slug; what is stored now.
 
         A task that is there keeps its `id`, `task_id` and `last_execution`; `host` is always this one.
         """
-        models = self._models()
-        with self._engine.writing() as database:
-            models.save_task(database, self.host, task)
+        self._write(lambda models, database, host: models.save_task(database, host, task))
         return self.get_task(task.slug)
 
     def find_task(self, slug: str) -> Task | None:
@@ -100,9 +114,22 @@ class Store:
 
     def delete_task(self, slug: str) -> bool:
         """Delete the task and its runs; whether there was one."""
-        models = self._models()
-        with self._engine.writing() as database:
-            return bool(models.delete_task(database, self.host, slug))
+        return bool(self._write(lambda models, database, host: models.delete_task(database, host, slug)))
+
+    def forget_host(self) -> int:
+        """Delete all that is this machine's, and let its name go; how many tasks that were."""
+
+        def forget(models: Any, database: Any, host: str) -> int:
+            deleted = int(models.delete_all(database, host))
+            hosts.release(database, self.settings.folders)
+            return deleted
+
+        return self._write(forget)
+
+    def everyones(self) -> list[tuple[Task, tuple[bool, bool, str], Run | None]]:
+        """The tasks of every machine, by name; of each what its record says (disabled, held, the error)
+        and its newest run."""
+        return queries.everyones(self._ask)
 
     def mend(self, slug: str, disabled: bool, error: str | None) -> bool:
         """Have the record repeat what is true of a task; whether it said otherwise.
@@ -119,11 +146,13 @@ class Store:
         stored = queries.flags(self._ask, self.host)
         flags = {slug: flags_of(*said) for slug, said in truth.items() if slug in stored}
         wrong = {slug: said for slug, said in flags.items() if said != stored[slug]}
+
+        def flag(models: Any, database: Any, host: str) -> None:
+            for slug, said in sorted(wrong.items()):
+                models.flag_task(database, host, slug, said)
+
         if wrong:
-            models = self._models()
-            with self._engine.writing() as database:
-                for slug, said in wrong.items():
-                    models.flag_task(database, self.host, slug, said)
+            self._write(flag)
         return len(wrong)
 
     # -- runs -------------------------------------------------------------------------------
@@ -137,9 +166,7 @@ class Store:
         runs = list(runs)
         if not runs:
             return 0
-        models = self._models()
-        with self._engine.writing(durable=True) as database:
-            return int(models.record(database, self.host, runs))
+        return int(self._write(lambda models, database, host: models.record(database, host, runs), True))
 
     def runs(self, slug: str, limit: int | None = None) -> list[Run]:
         """The task's runs, the newest first."""
@@ -176,9 +203,23 @@ class Store:
     # -- parts ------------------------------------------------------------------------------
 
     def _prune(self, task: int, since: int, newest: int) -> int:
+        return int(self._write(lambda models, database, host: models.prune(database, task, since, newest)))
+
+    def _write(self, work: Callable[[Any, Any, str], _T], durable: bool = False) -> _T:
+        """Carry out `work(models, database, host)` in a transaction, again where another came in between."""
         models = self._models()
-        with self._engine.writing() as database:
-            return int(models.prune(database, task, since, newest))
+        for _ in range(_TRIES - 1):
+            try:
+                return self._written(models, work, durable)
+            except Conflict:
+                continue
+        return self._written(models, work, durable)
+
+    def _written(self, models: Any, work: Callable[[Any, Any, str], _T], durable: bool) -> _T:
+        with self._engine.writing(durable) as database:
+            if self._engine.is_shared or not self._host:
+                self._host = hosts.claim(self._engine, database, self.settings.folders)
+            return work(models, database, self._host)
 
     def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         self._check()
@@ -194,5 +235,5 @@ class Store:
     def _check(self) -> None:
         """Find out, once a connection, whether the database is of this program's version."""
         if not self._is_checked:
-            migrations.check(self._engine)
+            migrations.check(self._engine, self._may_migrate)
             self._is_checked = True

@@ -1,145 +1,71 @@
-"""The database behind the store: connecting, transactions, and saying what went wrong.
-
-Reading needs `sqlite3` alone; peewee, which takes as long to load as Python takes to start four times,
-is loaded by the first write.
-"""
+"""The database behind the store, whichever it is: what the store needs of it."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
 
 from keiji.errors import StoreUnavailable
 from keiji.settings import Settings
 
 PATIENCE = 10.0  # seconds to wait for another process's write
-_PAUSE = 0.01
 _DRIVERS = ("psycopg", "psycopg2", "psycopg2cffi", "pymysql", "MySQLdb", "pysqlite2", "pysqlite3")
-_MEANINGS = {
-    "locked|busy": "the database {where} is being written by another program: try again "
-    "(`fuser {where}` names it)",
-    "full": "the disk that holds the database {where} is full: free some space on it",
-    "readonly|read-only": "the database {where} cannot be written: check its owner and mode",
-    "unable to open": "the database {where} cannot be opened: `keiji init` makes it where it is missing; "
-    "else check its owner and mode",
-    "disk i/o": "the disk that holds the database {where} fails or is full: free some space on it, "
-    "and look at the system's log",
-    "malformed|not a database": "the database {where} is damaged: move it away, then `keiji init` "
-    "and `keiji task build --all` make a new one",
-}
+
+
+class NoTable(StoreUnavailable):
+    """The database has none of keiji's tables."""
+
+
+class Conflict(StoreUnavailable):
+    """Another transaction came in between: this one changed nothing and may be tried again."""
 
 
 class Engine:
     """One database, connected when it is first used.
 
-    `where` names it in messages. Every method may raise `StoreUnavailable`.
+    `where` names it in messages. `is_shared`: other machines may keep their rows in it. Every method may
+    raise `StoreUnavailable`. Reading needs the database's driver alone; peewee, which takes as long to load
+    as Python takes to start four times, is loaded by the first write.
     """
 
-    def __init__(self, settings: Settings, patience: float) -> None:
-        if not settings.uses_sqlite:
-            raise StoreUnavailable(
-                "DB_URL names a PostgreSQL database, which this release of keiji cannot use yet: "
-                f"set DB_URL=default in {settings.folders.settings}"
-            )
-        self.path = settings.folders.database
-        self.where = str(self.path)
-        self.patience = patience
-        self._reader: sqlite3.Connection | None = None
-        self._writer: Any = None
+    is_shared: ClassVar[bool]
+    words: ClassVar[dict[str, str]]  # what differs in the schema's statements
+    where: str
 
     def close(self) -> None:
-        with self.explaining():
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
+        """Let the database go; a later question connects again."""
+        raise NotImplementedError
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows that a SELECT answers; ``?`` stands for each value."""
-        with self.explaining():
-            if self._reader is None:
-                self._reader = sqlite3.connect(
-                    _uri(self.path), uri=True, timeout=self.patience, isolation_level=None
-                )
-            return self._reader.execute(query, values).fetchall()
+        raise NotImplementedError
 
-    @contextmanager
-    def writing(self, durable: bool = False) -> Iterator[Any]:
-        """A peewee database in one transaction, which holds the write lock from its beginning.
+    def writing(self, durable: bool = False) -> AbstractContextManager[Any]:
+        """A peewee database in one transaction.
 
-        One that reads first and asks for the lock later fails at once when another has written since.
         `durable`: the commit is on the disk when this returns, for callers who then remove the source.
         """
-        with self.explaining():
-            database = self._connected_writer()
-            if durable:
-                database.execute_sql("PRAGMA synchronous = FULL")
-            try:
-                with database.atomic("IMMEDIATE"):
-                    yield database
-            finally:
-                if durable:
-                    database.execute_sql("PRAGMA synchronous = NORMAL")
+        raise NotImplementedError
+
+    def migrating(self) -> AbstractContextManager[Any]:
+        """As `writing`, durable, and alone: who else migrates waits, on whatever machine."""
+        raise NotImplementedError
 
     def create(self) -> None:
-        """Make the database file if there is none, readable by its owner alone."""
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self.path.chmod(0o600)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"the database {self.where} cannot be made ({error.strerror}): "
-                "check its folder's owner and mode"
-            ) from None
-        self._use_wal()
+        """Make what `keiji init` has to make before there can be tables."""
+        raise NotImplementedError
 
-    @contextmanager
-    def explaining(self) -> Iterator[None]:
-        """Turn the database's errors into `StoreUnavailable`."""
-        try:
-            yield
-        except _errors() as error:
-            raise StoreUnavailable(self._explain(error)) from error
 
-    def _connected_writer(self) -> Any:
-        if self._writer is None:
-            self._writer = load_peewee().SqliteDatabase(
-                _uri(self.path),
-                uri=True,
-                timeout=self.patience,
-                pragmas={"foreign_keys": 1, "synchronous": "NORMAL"},
-            )
-        return self._writer
+def engine_of(settings: Settings, patience: float) -> Engine:
+    """The engine of the database that the settings name; nothing is connected yet."""
+    if settings.uses_sqlite:
+        from keiji.store.sqlite import SqliteEngine
 
-    def _use_wal(self) -> None:
-        """Have readers not wait for writers.
+        return SqliteEngine(settings.folders.database, patience)
+    from keiji.store.postgres import PostgresEngine
 
-        SQLite refuses at once, whatever the timeout, when two processes switch at the same moment, so
-        this asks again.
-        """
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                self.ask("PRAGMA journal_mode = WAL")
-                return
-            except StoreUnavailable as error:
-                if "locked" not in str(error.__cause__) or time.monotonic() > deadline:
-                    raise
-            time.sleep(_PAUSE)
-
-    def _explain(self, error: BaseException) -> str:
-        said = str(error).strip().partition("\n")[0]
-        for words, meaning in _MEANINGS.items():
-            if any(word in said.lower() for word in words.split("|")):
-                return meaning.format(where=self.where)
-        return f"the database {self.where} failed ({said or type(error).__name__}): look at its disk"
+    return PostgresEngine(settings, patience)
 
 
 def load_peewee() -> Any:
@@ -156,15 +82,3 @@ def load_peewee() -> Any:
         for name in hidden:
             sys.modules.pop(name, None)
     return peewee
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """peewee translates most of sqlite3's errors, not those of fetching rows."""
-    peewee = sys.modules.get("peewee")
-    return (sqlite3.Error, peewee.PeeweeException) if peewee else (sqlite3.Error,)
-
-
-def _uri(path: Path) -> str:
-    """`mode=rw` keeps SQLite from making an empty database where there is none."""
-    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return f"file:{quoted}?mode=rw"

@@ -1,7 +1,7 @@
 """The database's schema, as numbered steps; a released step is never changed.
 
 Each is plain SQL, so that it does not change when `models` does. ``{serial}`` is the database's
-way of numbering rows.
+way of numbering rows, ``{key}`` its type of text that is compared byte by byte.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from keiji.errors import StoreTooNew, StoreUnavailable
-from keiji.store.engine import Engine
+from keiji.store.engine import Engine, NoTable
 
 # Times are whole microseconds since the Unix epoch: exact, and they sort.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -17,8 +17,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         """CREATE TABLE task (
             id {serial},
             task_id TEXT NOT NULL UNIQUE,
-            host TEXT NOT NULL,
-            slug TEXT NOT NULL,
+            host {key} NOT NULL,
+            slug {key} NOT NULL,
             name TEXT NOT NULL,
             description TEXT NOT NULL,
             schedule TEXT NOT NULL,
@@ -31,8 +31,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         )""",
         """CREATE TABLE run (
             number {serial},
-            host TEXT NOT NULL,
-            id TEXT NOT NULL,
+            host {key} NOT NULL,
+            id {key} NOT NULL,
             task BIGINT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
             trigger TEXT NOT NULL,
             due BIGINT,
@@ -50,21 +50,36 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         )""",
         "CREATE INDEX run_of_task ON run (task, began, number)",
     ),
+    # Whose the rows of a name are, where machines share a database; see `hosts`.
+    2: (
+        """CREATE TABLE host (
+            name {key} PRIMARY KEY,
+            installation {key} NOT NULL UNIQUE,
+            machine TEXT NOT NULL
+        )""",
+    ),
 }
 LATEST = max(MIGRATIONS)
 
-_SERIAL = "INTEGER PRIMARY KEY AUTOINCREMENT"
 _MIGRATION = "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, applied BIGINT NOT NULL)"
 
 
-def check(engine: Engine) -> None:
-    """Raise `StoreTooNew`, or `StoreUnavailable` for a database that has to be migrated first."""
+def check(engine: Engine, may_migrate: bool) -> None:
+    """Have the database be of this program's version; raises `StoreTooNew`, `StoreUnavailable`.
+
+    An older one is brought up to date, unless the caller may only look. A SQLite file without tables is
+    none that `keiji init` made, and stays as it is.
+    """
     found = _version(engine)
-    if found < LATEST:
-        command = "keiji system update" if found else "keiji init"
-        raise StoreUnavailable(
-            f"the database {engine.where} is older than this keiji: `{command}` brings it up to date"
-        )
+    if found == LATEST:
+        return
+    if may_migrate and (found or engine.is_shared):
+        if not found:
+            engine.create()
+        migrate(engine)
+        return
+    command = "keiji system update" if found else "keiji init"
+    raise StoreUnavailable(f"{engine.where} is older than this keiji: `{command}` brings it up to date")
 
 
 def migrate(engine: Engine) -> int:
@@ -80,27 +95,27 @@ def migrate(engine: Engine) -> int:
 def _version(engine: Engine) -> int:
     """The number of the last step that was applied; 0 for an empty database; raises `StoreTooNew`."""
     try:
-        found = int(engine.ask("SELECT max(number) FROM migration")[0][0])
-    except StoreUnavailable as error:
-        if "no such table" not in str(error.__cause__):
-            raise
+        found = int(engine.ask("SELECT max(number) FROM migration")[0][0] or 0)
+    except NoTable:
         return 0
     if found > LATEST:
         raise StoreTooNew(
-            f"the database {engine.where} was written by a newer keiji (schema {found}, this one knows "
-            f"{LATEST}): upgrade keiji"
+            f"{engine.where} was written by a newer keiji (schema {found}, this one knows {LATEST}): "
+            "upgrade keiji"
         )
     return found
 
 
 def _apply(engine: Engine, number: int) -> bool:
-    with engine.writing(durable=True) as database:
+    with engine.migrating() as database:
         database.execute_sql(_MIGRATION)
         query = f"SELECT 1 FROM migration WHERE number = {database.param}"
         if database.execute_sql(query, (number,)).fetchone():
             return False  # another process was faster
         for statement in MIGRATIONS[number]:
-            database.execute_sql(statement.replace("{serial}", _SERIAL))
+            for word, meaning in engine.words.items():
+                statement = statement.replace("{" + word + "}", meaning)
+            database.execute_sql(statement)
         insert = f"INSERT INTO migration (number, applied) VALUES ({database.param}, {database.param})"
         database.execute_sql(insert, (number, time.time_ns() // 1000))
     return True

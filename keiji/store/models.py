@@ -29,7 +29,7 @@ peewee = load_peewee()
 TASK = peewee.Table("task", (*TASK_VALUES, "slug", *FLAGS))
 RUN = peewee.Table("run", ("number", *RUN_COLUMNS))
 
-_ASKED = 500  # ids a statement; SQLite bounds the values of one
+_INSERTED = 50  # rows a statement; an old SQLite takes 999 values
 _PRUNED = 2000  # rows a transaction, so that others wait for a moment only
 
 
@@ -51,6 +51,11 @@ def flag_task(database: Any, host: str, slug: str, flags: tuple[bool, bool, str]
     TASK.update(**changes).where(_this(host, slug)).execute(database)
 
 
+def delete_all(database: Any, host: str) -> int:
+    """Delete every task of the host and its runs; how many there were."""
+    return int(TASK.delete().where(TASK.host == host).execute(database))
+
+
 def delete_task(database: Any, host: str, slug: str) -> bool:
     """Delete the task and, by the database's own rule, its runs; whether there was one."""
     return bool(TASK.delete().where(_this(host, slug)).execute(database))
@@ -66,12 +71,13 @@ def record(database: Any, host: str, runs: Iterable[Run]) -> int:
     ids = dict(
         database.execute_sql(f"SELECT slug, id FROM task WHERE host = {database.param}", (host,)).fetchall()
     )
-    known = _known(database, host, list(by_id))
-    fresh = [run for run in by_id.values() if run.task in ids and run.id not in known]
-    statement = f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES ({_marks(database, len(RUN_COLUMNS))})"
-    database.cursor().executemany(statement, [row_of(run, host, ids[run.task]) for run in fresh])
-    _note_executed(database, ids, fresh)
-    return len(fresh)
+    known = [run for run in by_id.values() if run.task in ids]
+    new = 0
+    for i in range(0, len(known), _INSERTED):
+        rows = [row_of(run, host, ids[run.task]) for run in known[i : i + _INSERTED]]
+        new += _insert(database, rows)
+    _note_executed(database, ids, known)
+    return new
 
 
 def prune(database: Any, task: int, since: int, newest: int) -> int:
@@ -85,16 +91,14 @@ def _this(host: str, slug: str) -> Any:
     return (TASK.host == host) & (TASK.slug == slug)
 
 
-def _known(database: Any, host: str, ids: list[str]) -> set[str]:
-    """Those of the ids that have a row."""
-    known: set[str] = set()
-    for i in range(0, len(ids), _ASKED):
-        some = ids[i : i + _ASKED]
-        statement = (
-            f"SELECT id FROM run WHERE host = {database.param} AND id IN ({_marks(database, len(some))})"
-        )
-        known.update(row[0] for row in database.execute_sql(statement, (host, *some)).fetchall())
-    return known
+def _insert(database: Any, rows: list[tuple[Any, ...]]) -> int:
+    """Insert rows of runs, those that are there already left as they are; how many were new."""
+    marks = f"({_marks(database, len(RUN_COLUMNS))})"
+    statement = (
+        f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES {', '.join([marks] * len(rows))} "
+        "ON CONFLICT (host, id) DO NOTHING"
+    )
+    return int(database.execute_sql(statement, [value for row in rows for value in row]).rowcount)
 
 
 def _note_executed(database: Any, ids: dict[str, int], runs: list[Run]) -> None:
@@ -108,8 +112,8 @@ def _note_executed(database: Any, ids: dict[str, int], runs: list[Run]) -> None:
         f"UPDATE task SET last_execution = {mark} "
         f"WHERE id = {mark} AND (last_execution IS NULL OR last_execution < {mark})"
     )
-    rows = [(at := microseconds(began), ids[slug], at) for slug, began in last.items()]
-    database.cursor().executemany(statement, rows)
+    for slug, began in last.items():
+        database.execute_sql(statement, (at := microseconds(began), ids[slug], at))
 
 
 def _marks(database: Any, number: int) -> str:

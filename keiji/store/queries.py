@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keiji.run import Result, Run
-from keiji.store.rows import RUN_VALUES, TASK_VALUES, run_of, task_of
+from keiji.store.rows import FLAGS, RUN_VALUES, TASK_VALUES, run_of, task_of
 from keiji.task import Task
 
 Ask = Callable[..., list[tuple[Any, ...]]]
@@ -28,6 +28,17 @@ def task(ask: Ask, host: str, slug: str) -> Task | None:
     return next((task_of(row) for row in ask(f"{_TASK} AND slug = ?", host, slug)), None)
 
 
+def everyones(ask: Ask) -> list[tuple[Task, tuple[bool, bool, str], Run | None]]:
+    """The tasks of every host, by name and host, with what the record says of each and its newest run."""
+    query = f"SELECT {', '.join((*TASK_VALUES, *FLAGS))} FROM task ORDER BY slug, host"
+    last = {(run.host, run.task): run for run in _newest_runs(ask)}
+    found = []
+    for row in ask(query):
+        task, (disabled, error, text) = task_of(row[: len(TASK_VALUES)]), row[len(TASK_VALUES) :]
+        found.append((task, (bool(disabled), bool(error), text), last.get((task.host, task.slug))))
+    return found
+
+
 def flags(ask: Ask, host: str) -> dict[str, tuple[bool, bool, str]]:
     """Slug → what the record says: is disabled, is held, the error."""
     rows = ask("SELECT slug, is_disabled, is_error, error_txt FROM task WHERE host = ?", host)
@@ -40,15 +51,8 @@ def runs(ask: Ask, host: str, slug: str, limit: int) -> list[Run]:
 
 
 def last_runs(ask: Ask, host: str) -> list[Run]:
-    """The newest run of each task, without firings that were skipped.
-
-    One look into the index a task, whatever the number of runs.
-    """
-    newest = (
-        f"SELECT number FROM run AS other WHERE other.task = task.id AND result <> ? {_NEWEST_FIRST} LIMIT 1"
-    )
-    query = f"{_RUN} JOIN task ON run.number = ({newest}) WHERE task.host = ?"
-    return [run_of(row) for row in ask(query, str(Result.SKIPPED), host)]
+    """The newest run of each task, without firings that were skipped."""
+    return _newest_runs(ask, "WHERE task.host = ?", host)
 
 
 def runs_beginning(ask: Ask, host: str, slug: str, prefix: str) -> list[Run]:
@@ -78,3 +82,12 @@ def kept(ask: Ask, task: int, keep_count: int, before: int) -> tuple[int, int]:
     newest = ask(query, task, 0)
     last_counted = ask(query, task, keep_count - 1)
     return max([before, *(row[0] for row in last_counted)]), newest[0][1] if newest else 0
+
+
+def _newest_runs(ask: Ask, where: str = "", *values: object) -> list[Run]:
+    """One look into the index a task, whatever the number of runs."""
+    newest = (
+        f"SELECT number FROM run AS other WHERE other.task = task.id AND result <> ? {_NEWEST_FIRST} LIMIT 1"
+    )
+    query = f"{_RUN} JOIN task ON run.number = ({newest}) {where}"
+    return [run_of(row) for row in ask(query, str(Result.SKIPPED), *values)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from standing_in import Programs
 
 from keiji import settings
 from keiji.doctor import patient
+from keiji.folders import Folders
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,19 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, environments: Path) -> Place:
     return Place(tmp_path / "place", environments)
+
+
+@pytest.fixture(params=["sqlite", "postgres"], scope="session")
+def settle(request: pytest.FixtureRequest) -> Callable[[Folders], Folders]:
+    """`settle(folders)`: their settings.conf names an empty database; each such test is about both kinds."""
+
+    def choose(folders: Folders) -> Folders:
+        if request.param == "postgres":
+            url = request.getfixturevalue("postgres").new_schema(f"t{uuid.uuid4().hex}")
+            folders.settings.write_text(f"DB_URL={url}\n", encoding="utf-8")
+        return folders
+
+    return choose
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from keiji.host import Ending
 from keiji.lifecycle import Life
 from keiji.run import Result
 from keiji.store import open_store
-from keiji.store.engine import Engine
+from keiji.store.sqlite import SqliteEngine
 from keiji.testing import MemoryHost, broken
 
 MUTATIONS = (
@@ -189,7 +189,7 @@ class Faults:
             *((files, name, full) for name in ("write", "link")),
             *((Path, name, full) for name in ("unlink", "rename")),
             (shutil, "rmtree", full),
-            (Engine, "writing", gone),
+            (SqliteEngine, "writing", gone),
         ):
             patches.append(mock.patch.object(owner, name, self._wrap(getattr(owner, name), name, error)))
         for patch in patches:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from keiji import settings
 from keiji.folders import Folders
 from keiji.run import Result, Run, Trigger
 from keiji.runfile import Entry, render
 from keiji.schedule import Schedule
 from keiji.settings import Settings
-from keiji.store import Store, open_store
+from keiji.store import Store, migrations, open_store
 from keiji.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +38,46 @@ def new_home(base: Path) -> Folders:
     return folders
 
 
+def settings_of(folders: Folders) -> Settings:
+    """With the database that settings.conf names, if there is one."""
+    return settings.load(folders)[0]
+
+
+def connect(folders: Folders) -> Any:
+    """The database as another program reaches it, without a transaction of its own."""
+    url = settings_of(folders).db_url
+    if url == settings.DEFAULT_URL:
+        return sqlite3.connect(folders.database, isolation_level=None)
+    import psycopg2
+
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    return connection
+
+
+def query(folders: Folders, statement: str) -> list[tuple[Any, ...]]:
+    """What another program is answered."""
+    with closing(connect(folders)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def locked(folders: Folders) -> Iterator[None]:
+    """Another program is in the middle of a write of this machine's rows."""
+    with closing(connect(folders)) as connection:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("BEGIN IMMEDIATE")
+        else:
+            connection.cursor().execute("BEGIN; SELECT 1 FROM host FOR UPDATE")
+        yield
+        connection.cursor().execute("ROLLBACK")
+
+
 def ready_store(folders: Folders, *slugs: str, schedule: Schedule = EVERY_MINUTE) -> Store:
     """A migrated store with a task for each slug."""
-    store = open_store(Settings(folders))
+    store = open_store(settings_of(folders))
     store.migrate()
     for slug in slugs:
         store.save_task(a_task(slug, schedule))
@@ -92,6 +136,13 @@ def leave(folders: Folders, *numbers: int, task: str = "ping") -> None:
     for number in numbers:
         entry = an_entry(number, task)
         (folders.done / entry.id).write_text(render(ended(entry)), encoding="utf-8")
+
+
+def add_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this program were a release later, whose schema has one more table, `extra`."""
+    number = migrations.LATEST + 1
+    monkeypatch.setitem(migrations.MIGRATIONS, number, ("CREATE TABLE extra (id {serial})",))
+    monkeypatch.setattr(migrations, "LATEST", number)
 
 
 def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 from pathlib import Path
 
 import pytest
-from recording import a_run, a_task, new_home, start_python
+from recording import a_run, a_task, add_step, new_home, query, settings_of, start_python
 
 from keiji.errors import StoreUnavailable
 from keiji.folders import Folders
@@ -20,7 +19,7 @@ from pathlib import Path
 from keiji.folders import Folders
 from recording import *
 sys.stdin.readline()
-with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
+with open_store(settings_of(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
     print(store.migrate())
 """
 _DIE_IN_A_STEP = """
@@ -33,27 +32,28 @@ class Fatal(str):
     def replace(self, *_):
         os.kill(os.getpid(), 9)
 migrations.MIGRATIONS[1] = (*migrations.MIGRATIONS[1], Fatal())
-with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
+with open_store(settings_of(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
     store.migrate()
 """
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return new_home(tmp_path)
+def folders(tmp_path: Path, settle) -> Folders:
+    return settle(new_home(tmp_path))
 
 
 @pytest.fixture
 def store(folders):
-    with open_store(Settings(folders)) as store:
+    with open_store(settings_of(folders)) as store:
         yield store
 
 
 def _tables(folders: Folders) -> set[str]:
-    connection = sqlite3.connect(folders.database)
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    connection.close()
-    return {name for (name,) in rows if not name.startswith("sqlite")}
+    if settings_of(folders).uses_sqlite:
+        asked = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    else:
+        asked = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+    return {name for (name,) in query(folders, asked)}
 
 
 def _works(store: Store) -> bool:
@@ -75,8 +75,7 @@ def test_an_older_database_gets_what_it_lacks_and_keeps_what_it_has(store, folde
     store.migrate()
     store.save_task(a_task())
     store.close()
-    monkeypatch.setitem(migrations.MIGRATIONS, 2, ("CREATE TABLE extra (id {serial})",))
-    monkeypatch.setattr(migrations, "LATEST", 2)
+    add_step(monkeypatch)
 
     assert store.migrate() == 1
     assert "extra" in _tables(folders)
@@ -113,7 +112,9 @@ def test_of_processes_that_start_at_once_one_applies_each_step(store, folders):
     assert _works(store)
 
 
-def test_a_database_in_a_folder_that_cannot_be_made_is_named(folders, store):
+def test_a_database_in_a_folder_that_cannot_be_made_is_named(tmp_path):
+    folders = new_home(tmp_path)
+    store = open_store(Settings(folders))
     folders.database.parent.rmdir()
     folders.database.parent.touch()
 

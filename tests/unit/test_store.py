@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import sqlite3
-import stat
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recording import NOON, ROOT, a_run, a_task, new_home, ready_store, run_python, start_python
+from recording import (
+    NOON,
+    a_run,
+    a_task,
+    add_step,
+    locked,
+    new_home,
+    query,
+    ready_store,
+    settings_of,
+    start_python,
+)
 
 from keiji.errors import NoSuchRun, NoSuchTask, StoreTooNew, StoreUnavailable
 from keiji.folders import Folders
 from keiji.run import Result, Trigger
 from keiji.schedule import Schedule
-from keiji.settings import Settings
-from keiji.store import Store, open_store, queries
+from keiji.store import Store, open_store
 
 ANY_TEXT = st.text(st.characters(blacklist_categories=[])) | st.text("\\n\n\r\0 '\"")
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return new_home(tmp_path)
+def folders(tmp_path: Path, settle) -> Folders:
+    return settle(new_home(tmp_path))
 
 
 @pytest.fixture
@@ -36,13 +43,13 @@ def store(folders):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with ready_store(new_home(tmp_path_factory.mktemp("shared")), "ping") as store:
+def shared(tmp_path_factory, settle):
+    with ready_store(settle(new_home(tmp_path_factory.mktemp("shared"))), "ping") as store:
         yield store
 
 
 def _impatient(folders: Folders) -> Store:
-    return open_store(Settings(folders), patience=0.05)
+    return open_store(settings_of(folders), patience=0.05)
 
 
 def _unavailable(store: Store) -> str:
@@ -50,19 +57,6 @@ def _unavailable(store: Store) -> str:
         store.tasks()
     assert "\n" not in caught.value.message
     return caught.value.message
-
-
-class _Lock:
-    """Another program in the middle of a write."""
-
-    def __init__(self, folders: Folders) -> None:
-        self.connection = sqlite3.connect(folders.database, isolation_level=None)
-
-    def __enter__(self) -> None:
-        self.connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
 
 
 # -- tasks ------------------------------------------------------------------------------------------
@@ -124,14 +118,14 @@ def test_tasks_survive_a_change_of_the_machines_name(store, folders, monkeypatch
     old = store.host
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "renamed", "", "", "")))
 
-    with open_store(Settings(folders)) as later:
+    with open_store(settings_of(folders)) as later:
         assert later.host == old
         assert [task.slug for task in later.tasks()] == ["ping"]
 
 
 def test_the_record_is_mended_only_where_it_differs(store, folders):
     assert store.mend("ping", True, "it broke")
-    with _Lock(folders), _impatient(folders) as other:
+    with locked(folders), _impatient(folders) as other:
         assert not other.mend("ping", True, "it broke")
     assert store.mend("ping", True, None)
     assert store.mend_all({"ping": (False, ""), "unknown": (True, None)}) == 1
@@ -191,22 +185,6 @@ def test_a_run_is_recorded_once_and_the_first_word_stands(store):
     assert [run.result for run in store.runs("ping")] == [Result.SUCCEEDED] * 3
 
 
-def test_recording_is_on_the_disk_when_it_is_done_and_other_writes_need_not_be(store, monkeypatch):
-    seen = []
-
-    def look(database, *_):
-        seen.extend(database.execute_sql("PRAGMA synchronous").fetchone())
-        return 0
-
-    monkeypatch.setattr("keiji.store.models.record", look)
-    monkeypatch.setattr("keiji.store.models.delete_task", look)
-    store.record_runs([a_run()])
-    store.delete_task("ping")
-
-    full, normal = 2, 1
-    assert seen == [full, normal]
-
-
 def test_more_runs_than_a_statement_takes_are_recorded_at_once(store):
     runs = [a_run(number) for number in range(1, 1203)]
 
@@ -264,23 +242,6 @@ def test_a_run_is_found_by_its_whole_id_whatever_its_task(store):
     assert store.run_of_id("abc") is None
 
 
-def test_no_look_goes_through_all_runs(store):
-    plans = []
-
-    def ask(query: str, *values: object) -> list[tuple[object, ...]]:
-        plans.extend(row[3] for row in store._engine.ask(f"EXPLAIN QUERY PLAN {query}", *values))
-        return []
-
-    queries.runs(ask, "h", "ping", 5)
-    queries.last_runs(ask, "h")
-    queries.runs_beginning(ask, "h", "ping", "abc")
-    queries.run_of_id(ask, "h", "abc")
-    queries.kept(ask, 1, 5, 0)
-
-    assert len(plans) >= 10
-    assert not [plan for plan in plans if plan.startswith(("SCAN run", "SCAN other", "USE TEMP"))]
-
-
 # -- pruning ----------------------------------------------------------------------------------------
 
 
@@ -320,45 +281,34 @@ def test_pruning_leaves_each_tasks_newest_run_however_old(store):
 # -- what goes wrong --------------------------------------------------------------------------------
 
 
-def test_a_missing_database_is_named_with_the_remedy_and_is_not_made(folders):
-    message = _unavailable(_impatient(folders))
-
-    assert str(folders.database) in message
-    assert "keiji init" in message
-    assert not folders.database.exists()
-
-
-def test_an_empty_database_is_one_that_init_has_to_make(folders):
-    folders.database.touch()
-
-    assert "`keiji init`" in _unavailable(_impatient(folders))
-
-
-def test_a_damaged_database_is_named_with_the_remedy(folders):
-    folders.database.write_text("this is no database at all" * 100)
-
-    assert "is damaged: move it away" in _unavailable(_impatient(folders))
-
-
 def test_a_database_of_a_newer_keiji_is_refused(store, folders):
-    connection = sqlite3.connect(folders.database)
-    with connection:
-        connection.execute("INSERT INTO migration VALUES (99, 0)")
-    connection.close()
+    query(folders, "INSERT INTO migration VALUES (99, 0)")
 
     with pytest.raises(StoreTooNew, match="upgrade keiji"):
         _impatient(folders).tasks()
 
 
-def test_a_database_of_an_older_keiji_is_refused_with_the_remedy(folders, monkeypatch):
-    ready_store(folders).close()
-    monkeypatch.setattr("keiji.store.migrations.LATEST", 99)
+@pytest.mark.parametrize("look", [Store.tasks, lambda store: store.save_task(a_task())])
+def test_a_database_of_an_older_keiji_is_brought_up_to_date_when_it_is_first_asked(
+    store, folders, look, monkeypatch
+):
+    store.close()
+    add_step(monkeypatch)
 
-    assert "`keiji system update`" in _unavailable(_impatient(folders))
+    look(store)
+
+    assert query(folders, "SELECT count(*) FROM extra") == [(0,)]
+
+
+def test_who_may_only_look_leaves_an_older_database_as_it_is(store, folders, monkeypatch):
+    add_step(monkeypatch)
+
+    with open_store(settings_of(folders), may_migrate=False) as other:
+        assert "`keiji system update`" in _unavailable(other)
 
 
 def test_a_locked_database_is_an_error_of_one_line_after_a_while(store, folders):
-    with _Lock(folders), _impatient(folders) as other:
+    with locked(folders), _impatient(folders) as other:
         for write in (lambda: other.save_task(a_task("new")), lambda: other.record_runs([a_run()])):
             with pytest.raises(StoreUnavailable, match="being written by another program") as caught:
                 write()
@@ -368,32 +318,8 @@ def test_a_locked_database_is_an_error_of_one_line_after_a_while(store, folders)
 
 
 def test_reading_waits_for_no_writer(store, folders):
-    with _Lock(folders), _impatient(folders) as other:
+    with locked(folders), _impatient(folders) as other:
         assert [task.slug for task in other.tasks()] == ["ping"]
-
-
-def test_a_full_disk_is_an_error_that_loses_nothing(store, folders):
-    code = """
-import resource, signal, sys
-from pathlib import Path
-from keiji.errors import StoreUnavailable
-from keiji.folders import Folders
-from recording import *
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2]))))
-size = Path(sys.argv[2], "db", "keiji.db").stat().st_size
-resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-try:
-    store.record_runs([a_run(number, error="x" * 2000) for number in range(1, 100)])
-except StoreUnavailable as error:
-    print(error)
-"""
-    message = run_python(code, folders.workspace, folders.home)
-
-    assert "disk" in message
-    assert "damaged" not in message
-    assert store.runs("ping") == []
-    assert store.record_runs([a_run()]) == 1
 
 
 def test_two_processes_write_at_once_and_lose_nothing(store, folders):
@@ -402,7 +328,7 @@ import sys
 from pathlib import Path
 from keiji.folders import Folders
 from recording import *
-with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
+with open_store(settings_of(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
     for number in range(int(sys.argv[3]), int(sys.argv[3]) + 40):
         assert store.record_runs([a_run(number)]) == 1
         store.mend("ping", number % 2 == 0, None)
@@ -414,34 +340,7 @@ with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as stor
     assert len(store.runs("ping")) == 80
 
 
-def test_postgresql_is_refused_in_one_line_without_the_password(folders):
-    with pytest.raises(StoreUnavailable) as caught:
-        open_store(Settings(folders, db_url="postgresql://u:hunter2@h/d"))
-
-    assert "PostgreSQL" in caught.value.message
-    assert "hunter2" not in caught.value.message
-
-
 # -- files and imports ------------------------------------------------------------------------------
-
-
-def test_the_database_can_be_read_by_its_owner_only(tmp_path):
-    folders = Folders(tmp_path / "workspace", tmp_path / "home")
-    with ready_store(folders, "ping") as store:
-        modes = [stat.S_IMODE(path.stat().st_mode) for path in folders.database.parent.iterdir()]
-        assert store.find_task("ping")
-
-    assert len(modes) == 3
-    assert set(modes) == {0o600}
-    assert stat.S_IMODE(folders.database.parent.stat().st_mode) == 0o700
-
-
-def test_a_home_of_any_name_holds_the_database(tmp_path):
-    folders = new_home(tmp_path / "a?mode=ro#%3f b\\é\n")
-    with ready_store(folders, "ping") as store:
-        assert store.find_task("ping")
-
-    assert folders.database.exists()
 
 
 def test_a_store_can_be_used_again_after_it_was_closed(store):
@@ -449,46 +348,3 @@ def test_a_store_can_be_used_again_after_it_was_closed(store):
 
     assert store.find_task("ping")
     assert store.record_runs([a_run()]) == 1
-
-
-def test_looking_does_not_load_peewee(store, folders):
-    code = """
-import sys
-from pathlib import Path
-from keiji.folders import Folders
-from keiji.settings import Settings
-from keiji.store import open_store
-with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
-    store.tasks(), store.get_task("ping"), store.runs("ping"), store.last_runs()
-    store.mend("ping", False, None)
-print("peewee" in sys.modules)
-"""
-    assert run_python(code, folders.workspace, folders.home) == "False\n"
-
-
-def test_a_write_loads_no_driver_of_another_database_and_leaves_them_importable(store, folders, tmp_path):
-    (tmp_path / "psycopg2.py").write_text("print('loaded')")
-    code = """
-import sys
-from pathlib import Path
-from keiji.folders import Folders
-from recording import *
-sys.path.insert(0, sys.argv[3])
-with open_store(Settings(Folders(Path(sys.argv[1]), Path(sys.argv[2])))) as store:
-    store.record_runs([a_run()])
-print("recorded")
-import psycopg2
-"""
-    assert run_python(code, folders.workspace, folders.home, tmp_path) == "recorded\nloaded\n"
-
-
-def test_nothing_outside_the_store_imports_peewee():
-    importing = set()
-    for path in (ROOT / "keiji").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(name.partition(".")[0] in ("peewee", "playhouse") for name in names):
-                importing.add(path.parent.name)
-
-    assert importing == {"store"}
