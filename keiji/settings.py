@@ -155,8 +155,9 @@ def _db_url(value: str) -> str:
         raise ValueError("must be `default` (SQLite) or a postgresql:// URL")
     from urllib.parse import urlsplit
 
+    hosts = value.partition("://")[2].partition("/")[0].rpartition("@")[2].partition("?")[0]
     try:
-        _ = urlsplit(value).port
+        _ = [urlsplit(f"//{host}").port for host in hosts.split(",")]
     except ValueError:
         raise ValueError(
             "must be a postgresql://user:password@host:port/database URL, with %23 for a # in it and the like"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,8 @@ from keiji.settings import Settings
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 20000, "application_name": "keiji", **_KEEPALIVES}
 _HIDDEN = ("password", "sslpassword")
-_PLAIN = re.compile(r"[\w.,:/@+-]{1,200}")
+_NAME = re.compile(r"[\w.+ -]{1,63}")
+_HOST = re.compile(r"[\w.,:/+-]{1,200}")
 _AUTHORITY = re.compile(r"postgres(?:ql)?://([^/]*)([^?]*)")
 
 
@@ -49,11 +51,11 @@ def address_of(settings: Settings, driver: Any) -> Address:
 
     Nothing of a URL that can't be read is repeated: any part of it may be of the password.
     """
-    try:
-        said = _is_clear(settings.db_url) and driver.extensions.parse_dsn(settings.db_url)
-    except (driver.Error, UnicodeError):
-        said = None
-    if not said:
+    said = None
+    if _is_clear(settings.db_url):
+        with suppress(driver.Error, UnicodeError):
+            said = driver.extensions.parse_dsn(settings.db_url)
+    if said is None:
         raise StoreUnavailable(
             f"DB_URL in {settings.folders.settings} is no URL that PostgreSQL's library understands: it is "
             "postgresql://user:password@host:port/database?option=value, with %40 for a @, %2F for a / "
@@ -69,15 +71,16 @@ def _is_clear(url: str) -> bool:
 
 
 def _where(said: dict[str, str]) -> str:
-    name = _shown(said.get("dbname") or said.get("user") or "")
-    host = _shown(said.get("host") or said.get("hostaddr") or "")
-    port = _shown(said.get("port", ""))
+    name = _shown(_NAME, said.get("dbname") or said.get("user") or "")
+    host = _shown(_HOST, said.get("host") or said.get("hostaddr") or "")
+    port = _shown(_HOST, said.get("port", ""))
     at = f" at {host}{':' + port if port and not host.startswith('/') else ''}" if host else ""
     return f"the PostgreSQL database{' ' + name if name else ''}{at}"
 
 
-def _shown(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) else ""
+def _shown(rule: re.Pattern[str], text: str) -> str:
+    """The text, if it can hold no URL with a password."""
+    return text if rule.fullmatch(text) else ""
 
 
 def _remedy(prefix: str, base_prefix: str, file: str) -> str:

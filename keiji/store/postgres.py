@@ -40,6 +40,7 @@ class PostgresEngine(Engine):
         self.patience = patience
         self._connection: Any = None
         self._writer: Any = None
+        self._was_silent = False
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -91,7 +92,7 @@ class PostgresEngine(Engine):
 
     @property
     def _longest(self) -> float:
-        return max(3 * self.patience, _SHORTEST)
+        return max(2 * self.patience, _SHORTEST)
 
     def _surely(self, statement: str, values: list[Any] | None) -> list[tuple[Any, ...]]:
         """Carry out the first statement of anything, on a new connection if the old one has broken."""
@@ -100,7 +101,7 @@ class PostgresEngine(Engine):
             with self._explaining():
                 return self._execute(statement, values)
         except StoreUnavailable:
-            if not was_connected or self._connection is not None:
+            if not was_connected or self._connection is not None or self._was_silent:
                 raise
         with self._explaining():
             return self._execute(statement, values)
@@ -157,7 +158,8 @@ class PostgresEngine(Engine):
             yield
         except errors as error:
             connection = self._connection
-            problem = troubles.explained(self._address, error, bool(connection and connection.is_silent))
+            self._was_silent = connection is not None and connection.is_silent
+            problem = troubles.explained(self._address, error, self._was_silent)
             if connection is not None and connection.closed:
                 self._connection = None
             raise problem from None

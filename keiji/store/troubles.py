@@ -13,9 +13,7 @@ _BUSY = "{where} is being written by another program: try again"
 _ACCESS = "{where} does not let this user in: correct DB_URL, or the server's pg_hba.conf"
 _PASSWORD = "{where} refuses the password: correct it in DB_URL or ~/.pgpass"
 _NO_DATABASE = "there is no {database}: correct DB_URL, or make the database there (`createdb`)"
-_RIGHTS = (
-    "the user of DB_URL lacks rights in {where}: grant it CREATE on the schema, or the tables"
-)
+_RIGHTS = "the user of DB_URL lacks rights in {where}: grant it CREATE on the schema, or the tables"
 _STARTING = "the server of {where} is starting up or shutting down: try again in a moment"
 _CROWDED = "{where} takes no more connections: try again, or raise the server's max_connections"
 _READ_ONLY = "{where} is read-only, perhaps a standby: name the primary server in DB_URL"
@@ -34,6 +32,7 @@ _SOCKET = "there is no server's socket for {where}: start the server, or correct
 _UNKNOWN = "the host of {where} is unknown: correct it in DB_URL, or look at the name service"
 _UNREACHABLE = "the host of {where} cannot be reached: look at the network"
 _TLS = "{where} cannot be reached by TLS as DB_URL asks ({said}): correct sslmode and certificates in DB_URL"
+_OTHER_SERVER = "what answers for {where} is no PostgreSQL server: correct host and port in DB_URL"
 _NO_PASSWORD = "{where} wants a password: put it into DB_URL or ~/.pgpass"
 _ANY = "{where} failed ({said}): look at the server's log"
 
@@ -74,6 +73,7 @@ _BY_WORDS = {
     'role ".*" does not exist|no pg_hba.conf entry|authentication failed|not permitted to log in': _ACCESS,
     "permission denied for database": _ACCESS,
     "no such file or directory": _SOCKET,
+    "invalid response to ssl|expected authentication request": _OTHER_SERVER,
     "ssl|certificate": _TLS,
     "session is read-only|session is not read-only|server is (not )?in hot standby": _READ_ONLY,
     "closed the connection|connection reset|broken pipe|already closed|connection not open": _LOST,
@@ -105,8 +105,8 @@ def _by_words(said: str) -> str:
 
 
 def _in_words(address: Address, meaning: str, said: str) -> str:
-    line = " ".join(said.split())
-    shown = "its own words would tell a secret" if address.hides(line) else line[:300]
+    first = re.sub(r"^connection to server .*? failed: ", "", said.strip()).partition("\n")[0][:300]
+    shown = "in words that tell a secret" if address.hides(said) else first
     return meaning.format(where=address.where, database=address.where.removeprefix("the "), said=shown)
 
 
