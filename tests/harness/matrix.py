@@ -32,7 +32,7 @@ PROBE = (
     " or not pathlib.Path(sysconfig.get_path('include'), 'Python.h').exists()"
     " or print(*sys.version_info[:3]))"
 )
-NOT_HERE = {"mypy", "psycopg2", "ruff"}  # tools, and what needs PostgreSQL's headers
+NOT_HERE = {"mypy", "ruff"}  # tools
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def libraries() -> list[str]:
     """keiji's requirements and the suite's, as pyproject.toml has them."""
     lines = [line.partition(";")[0].strip() for line in requires("keiji") or []]
     wanted = {re.split(r"[^\w.-]", line.lower())[0]: line for line in lines}
+    # as a wheel: psycopg2 itself would be compiled, and wants PostgreSQL's headers
+    wanted["psycopg2"] = wanted["psycopg2"].replace("psycopg2", "psycopg2-binary")
     if not has_new_girepository():
         wanted["pygobject"] += ",<3.51"
     return [line for name, line in wanted.items() if name not in NOT_HERE]
