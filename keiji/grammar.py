@@ -117,10 +117,15 @@ def get(name: str | None, as_json: bool) -> None:
 
 @task.command("list")
 @click.option("--watch", is_flag=True, help="Go on with what changes, until Ctrl-C.")
+@click.option("--all-hosts", is_flag=True, help="Of every machine that shares the database.")
 @_as_json
-def list_(watch: bool, as_json: bool) -> None:
+def list_(watch: bool, all_hosts: bool, as_json: bool) -> None:
     """Print a line for each task."""
-    if watch:
+    if watch and all_hosts:
+        raise click.UsageError("--watch shows this machine's tasks alone, without --all-hosts")
+    if all_hosts:
+        from keiji.commands.everyones import list_everyones as run
+    elif watch:
         from keiji.commands.watching import watch as run
     else:
         from keiji.commands.listing import list_tasks as run

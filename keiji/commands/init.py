@@ -23,9 +23,11 @@ def init(folders: Folders, host: Host) -> None:
     read, warnings = settings.load(folders)
     new_database = read.uses_sqlite and not folders.database.exists()
     with open_store(read) as store:
-        store.migrate()
-    if new_database:
-        made.append(f"made {folders.database}")
+        steps = store.migrate()
+        if new_database:
+            made.append(f"made {folders.database}")
+        elif steps:
+            made.append(f"brought {store.where} up to date")
     made += [f"installed {name}" for name in host.install_system()]
     for warning in [*warnings, *host.advice(), *host.bus_advice()]:
         output.note(warning)

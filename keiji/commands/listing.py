@@ -57,8 +57,8 @@ def listed(session: Session, now: datetime) -> Listing:
             task.name,
             str(states.word(state)),
             str(task.schedule),
-            _last(last, now),
-            _next(session, state, now),
+            last_of(last, now),
+            next_of(session, state, now),
         ]
         for task, state, last in seen
     ]
@@ -84,14 +84,16 @@ def _look(session: Session) -> list[tuple[Task, TaskState, Run | None]]:
         ]
 
 
-def _last(run: Run | None, now: datetime) -> str:
+def last_of(run: Run | None, now: datetime) -> str:
+    """The table's word for a task's last run."""
     if run is None:
         return "never"
     took = output.stretch(run.ended - run.began)
     return f"{run.result} in {took}, {output.stretch(now - run.ended)} ago"
 
 
-def _next(session: Session, state: TaskState, now: datetime) -> str:
+def next_of(session: Session, state: TaskState, now: datetime) -> str:
+    """The table's word for a task's next time."""
     if state.next_execution is None:
         return "-"
     local = state.next_execution.astimezone(session.settings.zone)

@@ -26,6 +26,7 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     host.remove_system()
     for slug in slugs:
         host.forget(slug)
+    _leave_database(session)
     made = traces.noted(folders)  # it lies in one of the doomed
     left = [path for folder in doomed for path in _remove(folder)]
     traces.clear(made)
@@ -33,6 +34,20 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     output.say(f"{tasks} and keiji's units are gone; the command itself stays where it is installed")
     if left:
         raise KeijiError(f"{len(left)} files could not be removed, the first is {left[0]}")
+
+
+def _leave_database(session: Session) -> None:
+    """Take this machine's rows out of a database that doesn't go with the folders."""
+    if session.settings.uses_sqlite:
+        return
+    try:
+        with session.store() as store:
+            store.forget_host()
+            output.say(
+                f"removed what {store.where} held of this machine; its tables stay, others may use them"
+            )
+    except KeijiError as problem:
+        output.note(f"{problem.message}; what it holds of this machine's tasks and runs stays there")
 
 
 def _end_bus(session: Session) -> None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from authoring import FUNCTION, SCHEDULE, new_folders, ready, write_task
+from authoring import FUNCTION, SCHEDULE, ready, write_task
+from recording import locked, query, settings_of
 
 from keiji import files, latches
 from keiji.commands import build as command
 from keiji.dispatcher import Dispatcher
+from keiji.folders import Folders
 from keiji.run import Result, Run
 from keiji.runfile import Entry, render
 from keiji.schedule import Schedule
 from keiji.session import Session
-from keiji.settings import Settings
 from keiji.store import Store, open_store
 from keiji.task import Task, slug_of
 from keiji.testing import MemoryHost
@@ -42,8 +42,8 @@ class HastySession(Session):
 class Place:
     """An initialised keiji whose system is started, without a task."""
 
-    def __init__(self, base: Path, environments: Path) -> None:
-        self.folders = new_folders(base)
+    def __init__(self, folders: Folders, environments: Path) -> None:
+        self.folders = folders
         for folder in self.folders.made():
             if folder != self.folders.venvs:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class Place:
         self.folders.venvs.symlink_to(environments)
         ready(self.folders)
         self.host = MemoryHost(self.folders)
-        settings = Settings(self.folders)
+        settings = replace(settings_of(self.folders), time_zone="UTC")
         bus = Dispatcher(self.folders, self.host, lambda: open_store(settings))  # no transport between
         self.session: Session = HastySession(self.folders, settings, self.host, bus)
         with self.session.store() as store:
@@ -118,8 +118,7 @@ class Place:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The stored records, as the database has them."""
-        with closing(sqlite3.connect(self.folders.database)) as database:
-            return database.execute("SELECT * FROM task ORDER BY slug").fetchall()
+        return query(self.folders, "SELECT * FROM task ORDER BY slug")
 
     def builds(self) -> dict[str, str]:
         """The builds of each task and what else lies beside them: links by their target."""
@@ -142,10 +141,6 @@ class Place:
         }
         return whole
 
-    @contextmanager
-    def locked_database(self) -> Iterator[None]:
+    def locked_database(self) -> AbstractContextManager[None]:
         """Another program holds the database's write lock."""
-        with closing(sqlite3.connect(self.folders.database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            yield
-            other.execute("ROLLBACK")
+        return locked(self.folders)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from authoring import new_folders
 from commanding import Place
 from standing_in import Programs
 
@@ -22,18 +23,25 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, environments: Path) -> Place:
-    return Place(tmp_path / "place", environments)
+def place(tmp_path: Path, environments: Path, settle: Callable[[Folders], Folders]) -> Place:
+    return Place(settle(new_folders(tmp_path / "place")), environments)
 
 
-@pytest.fixture(params=["sqlite", "postgres"], scope="session")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The tests of a module are about each of its `DATABASES`, where it says none about SQLite."""
+    if "settle" in metafunc.fixturenames and hasattr(metafunc.module, "DATABASES"):
+        metafunc.parametrize("settle", metafunc.module.DATABASES, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def settle(request: pytest.FixtureRequest) -> Callable[[Folders], Folders]:
-    """`settle(folders)`: their settings.conf names an empty database; each such test is about both kinds."""
+    """`settle(folders)`: their settings.conf names the empty database that the test is about."""
 
     def choose(folders: Folders) -> Folders:
-        if request.param == "postgres":
+        if getattr(request, "param", "sqlite") == "postgres":
             url = request.getfixturevalue("postgres").new_schema(f"t{uuid.uuid4().hex}")
-            folders.settings.write_text(f"DB_URL={url}\n", encoding="utf-8")
+            with folders.settings.open("a", encoding="utf-8") as file:
+                file.write(f"DB_URL={url}\n")
         return folders
 
     return choose

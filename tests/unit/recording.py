@@ -75,6 +75,20 @@ def locked(folders: Folders) -> Iterator[None]:
         connection.cursor().execute("ROLLBACK")
 
 
+@contextmanager
+def without_database(folders: Folders) -> Iterator[None]:
+    """There is none meanwhile."""
+    if settings_of(folders).uses_sqlite:
+        aside = folders.database.rename(folders.home / "aside")
+        yield
+        aside.rename(folders.database)
+    else:
+        ((name,),) = query(folders, "SELECT current_schema()")
+        query(folders, f"ALTER SCHEMA {name} RENAME TO {name}_away")
+        yield
+        query(folders, f"ALTER SCHEMA {name}_away RENAME TO {name}")
+
+
 def ready_store(folders: Folders, *slugs: str, schedule: Schedule = EVERY_MINUTE) -> Store:
     """A migrated store with a task for each slug."""
     store = open_store(settings_of(folders))

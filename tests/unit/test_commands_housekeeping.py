@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commanding import Place
-from recording import an_entry, ended
+from recording import an_entry, ended, without_database
 
 from keiji import latches, marks
 from keiji.commands import housekeeping
@@ -21,6 +21,8 @@ from keiji.locks import task_lock
 from keiji.run import Result
 from keiji.runfile import Entry
 from keiji.testing import broken
+
+DATABASES = ("sqlite", "postgres")
 
 
 def dead(number: int = 1, task: str = "ping", boot: str = "boot-1") -> Entry:
@@ -324,9 +326,9 @@ def test_a_run_that_died_with_the_manager_alone_is_cleared_too(place: Place) -> 
 
 def test_startup_needs_no_database(place: Place) -> None:
     place.begin(dead(boot="the boot before"))
-    place.folders.database.unlink()
 
-    startup(place.session)
+    with without_database(place.folders):
+        startup(place.session)
 
     assert not place.folders.running("ping").exists()
 

@@ -16,6 +16,8 @@ from keiji.host import Timer
 from keiji.run import Result, Trigger
 from keiji.schedule import Schedule
 
+DATABASES = ("sqlite", "postgres")
+
 RECORD = """\
 TaskModel:
 ID: 1

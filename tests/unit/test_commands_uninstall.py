@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from commanding import Place
+from recording import a_run, query
 
 from keiji.commands.uninstall import uninstall
 from keiji.errors import BusUnavailable, HostFailed, UsageError
+
+DATABASES = ("sqlite", "postgres")
 
 Out = pytest.CaptureFixture[str]
 
@@ -69,3 +74,29 @@ def test_without_a_manager_nothing_is_removed(place: Place) -> None:
         uninstall(place.session, keep_workspace=False, yes=True)
 
     assert place.folders.home.is_dir()
+
+
+def test_what_a_shared_database_holds_of_this_machine_goes_too(place: Place, capsys: Out) -> None:
+    shared = not place.session.settings.uses_sqlite
+    place.add("ping")
+    place.record(a_run())
+
+    uninstall(place.session, keep_workspace=True, yes=True)
+
+    if shared:
+        assert [query(place.folders, f"SELECT * FROM {table}") for table in ("task", "run", "host")] == [
+            []
+        ] * 3
+    assert ("its tables stay" in capsys.readouterr().out) is shared
+
+
+def test_with_the_server_away_all_else_goes_and_it_is_told(place: Place, capsys: Out) -> None:
+    pytest.importorskip("psycopg2")
+    place.add("ping")
+    away = replace(place.session.settings, db_url="postgresql://u@127.0.0.1:1/d")
+
+    uninstall(replace(place.session, settings=away), keep_workspace=True, yes=True)
+
+    assert place.host.units == {}
+    assert not place.folders.home.exists()
+    assert "what it holds of this machine's tasks and runs stays there" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from recording import (
     leave,
     new_home,
     ready_store,
+    settings_of,
     start_python,
+    without_database,
 )
 
 from keiji import ledger, running
@@ -25,8 +28,9 @@ from keiji.ledger import deliver
 from keiji.run import Result, Trigger
 from keiji.runfile import render
 from keiji.schedule import Schedule
-from keiji.settings import Settings
 from keiji.store import open_store
+
+DATABASES = ("sqlite", "postgres")
 
 _DELIVER = """
 import sys
@@ -36,7 +40,7 @@ from keiji.folders import Folders
 from recording import *
 folders = Folders(Path(sys.argv[1]), Path(sys.argv[2]))
 ledger.BATCH = 7
-with open_store(Settings(folders)) as store:
+with open_store(settings_of(folders)) as store:
     sys.stdin.readline()
     {fault}
     print(ledger.deliver(folders, store).delivered)
@@ -62,8 +66,8 @@ _DIE_AT_RECORDING = """
 
 
 @pytest.fixture
-def folders(tmp_path: Path):
-    return new_home(tmp_path)
+def folders(tmp_path: Path, settle):
+    return settle(new_home(tmp_path))
 
 
 @pytest.fixture
@@ -110,7 +114,7 @@ def test_a_file_that_is_delivered_again_changes_nothing(folders, store):
 
 
 def test_nothing_to_deliver_asks_no_database(folders):
-    assert deliver(folders, open_store(Settings(folders))) == ledger.Delivery()
+    assert deliver(folders, open_store(settings_of(folders))) == ledger.Delivery()
 
 
 def test_what_is_still_being_written_waits(folders, store):
@@ -131,7 +135,7 @@ def test_due_time_and_reason_are_told_at_delivery(folders, store):
 
 
 def test_the_settings_zone_is_that_of_schedules_that_name_none(folders):
-    with open_store(Settings(folders, time_zone="Africa/Nairobi")) as store:
+    with open_store(replace(settings_of(folders), time_zone="Africa/Nairobi")) as store:
         store.migrate()
         store.save_task(a_task("ping", Schedule().on().every_day().at("15:01").build()))
         leave(folders, 1)
@@ -195,13 +199,10 @@ def test_a_beginning_that_a_power_cut_tore_is_put_aside_when_nobody_can_be_writi
 def test_with_the_database_away_everything_waits(folders, store):
     leave(folders, 1, 2)
     store.close()
-    aside = folders.database.rename(folders.home / "aside")
-
-    with pytest.raises(StoreUnavailable):
+    with without_database(folders), pytest.raises(StoreUnavailable):
         deliver(folders, store)
     assert len(_waiting(folders)) == 2
 
-    aside.rename(folders.database)
     assert deliver(folders, store).delivered == 2
 
 

@@ -13,6 +13,7 @@ from keiji.folders import Folders
 from keiji.settings import Settings
 from keiji.store import Store, migrations, open_store
 
+DATABASES = ("sqlite", "postgres")
 _MIGRATE = """
 import sys
 from pathlib import Path

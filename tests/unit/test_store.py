@@ -28,6 +28,7 @@ from keiji.run import Result, Trigger
 from keiji.schedule import Schedule
 from keiji.store import Store, open_store
 
+DATABASES = ("sqlite", "postgres")
 ANY_TEXT = st.text(st.characters(blacklist_categories=[])) | st.text("\\n\n\r\0 '\"")
 
 
