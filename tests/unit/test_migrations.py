@@ -109,7 +109,7 @@ def test_of_processes_that_start_at_once_one_applies_each_step(store, folders):
         process.stdin.flush()
     outputs = [process.communicate(timeout=120) for process in processes]
 
-    assert sorted(output for output, _ in outputs) == ["0\n"] * 3 + [f"{migrations.LATEST}\n"], outputs
+    assert sum(int(output) for output, _ in outputs) == migrations.LATEST, outputs
     assert _works(store)
 
 
