@@ -14,7 +14,11 @@ from keiji.settings import Settings
 
 # Where DB_URL says nothing else. A server that is gone without a word is noticed within half a minute.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-_DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 20000, "application_name": "keiji", **_KEEPALIVES}
+_DEFAULTS = {"tcp_user_timeout": 20000, "application_name": "keiji", **_KEEPALIVES}
+_CONNECTING = (
+    2,
+    5,
+)  # seconds for each of the host's addresses, by the caller's patience; libpq takes no less
 _HIDDEN = ("password", "sslpassword")
 _NAME = re.compile(r"[\w.+ -]{1,63}")
 _HOST = re.compile(r"[\w.,:/+-]{1,200}")
@@ -46,9 +50,10 @@ def load_driver(settings: Settings) -> Any:
     return psycopg2
 
 
-def address_of(settings: Settings, driver: Any) -> Address:
+def address_of(settings: Settings, driver: Any, patience: float) -> Address:
     """The address that DB_URL says; raises `StoreUnavailable`.
 
+    `patience`: seconds that the caller would wait for another's write.
     Nothing of a URL that can't be read is repeated: any part of it may be of the password.
     """
     said = None
@@ -61,7 +66,9 @@ def address_of(settings: Settings, driver: Any) -> Address:
             "postgresql://user:password@host:port/database?option=value, with %40 for a @, %2F for a / "
             "and %25 for a % in a part"
         )
-    return Address({**_DEFAULTS, **said, "client_encoding": "UTF8"}, _where(said))
+    least, most = _CONNECTING
+    connecting = {"connect_timeout": max(least, min(most, round(patience)))}
+    return Address({**_DEFAULTS, **connecting, **said, "client_encoding": "UTF8"}, _where(said))
 
 
 def _is_clear(url: str) -> bool:

@@ -35,7 +35,7 @@ class PostgresEngine(Engine):
 
     def __init__(self, settings: Settings, patience: float) -> None:
         self._driver = load_driver(settings)
-        self._address = address_of(settings, self._driver)
+        self._address = address_of(settings, self._driver, patience)
         self.where = self._address.where
         self.patience = patience
         self._connection: Any = None

@@ -20,6 +20,8 @@ from keiji.store import Store, address, open_store, troubles
 from keiji.store.engine import Conflict
 from keiji.store.postgres import PostgresEngine
 
+pytest.importorskip("psycopg2")
+
 SECRETS = ("hunter2", quote(PASSWORD), quote(PASSWORD, safe=""))
 
 
@@ -156,7 +158,8 @@ def test_words_of_the_library_while_it_connects_are_understood(words, meaning):
     ],
 )
 def test_codes_of_the_server_are_understood(code, kind, meaning):
-    psycopg2 = pytest.importorskip("psycopg2")
+    import psycopg2
+
     error = type("Error", (psycopg2.Error,), {"pgcode": code, "__module__": "psycopg2"})("in Klingon")
 
     problem = troubles.explained(address.Address({}, "the PostgreSQL database d"), error, False)
