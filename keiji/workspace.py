@@ -33,9 +33,13 @@ def make_workspace(folders: Folders, settings_text: str) -> list[str]:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             made.append(f"made {folder}")
-    for path, text in ((folders.project, scaffold.PROJECT), (folders.settings, settings_text)):
+    # DB_URL may hold a password
+    for path, text, mode in (
+        (folders.project, scaffold.PROJECT, 0o666),
+        (folders.settings, settings_text, 0o600),
+    ):
         if not path.exists():
-            files.write(path, text, mode=0o666)
+            files.write(path, text, mode)
             made.append(f"made {path}")
     return made
 

@@ -8,7 +8,6 @@ nor a copy of the folder mixes its rows in. A machine whose name changes keeps i
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,8 @@ def _installation(folders: Folders) -> str:
 
 
 def _make_installation(engine: Engine, folders: Folders) -> str:
+    import uuid  # every look would pay for it
+
     own = _path(folders).with_name(f".installation-{uuid.uuid4().hex}")
     try:
         own.write_text(uuid.uuid4().hex + "\n", encoding="ascii")

@@ -51,7 +51,7 @@ class Keiji:
     def __call__(
         self, *arguments: str, status: int | None = 0, stdin: str = "", timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Returns what was printed; fails the test when the exit status is not `status` (None: any will do)."""
+        """Returns what was printed; fails the test when the exit status is not `status` (None: any)."""
         done = subprocess.run(
             [sys.executable, "-m", "keiji", *arguments],
             env=self.environment,
