@@ -194,6 +194,7 @@ class _Job:
             **parts.task_constants(self.sources, schedule.in_zone(self.time_zone)),
             "BUILD": digest,
             "HOME": str(self.folders.home),
+            "SETTINGS": str(self.folders.settings),
             "HOST": "linux",
             "PATHS": ["{build}/task", "{build}/shared", *environment.paths],
             "PREFIX": str(environment.folder),

@@ -59,6 +59,18 @@ class Folders:
     def logs(self) -> Path:
         return self.home / "logs"
 
+    def task_log(self, slug: str) -> Path:
+        """What a task says, where logs are files; see `logfiles`."""
+        return self.logs / "tasks" / slug / "task.log"
+
+    def service_log(self, name: str) -> Path:
+        return self.logs / "services" / f"{name}.log"
+
+    @property
+    def filed(self) -> Path:
+        """Says that logs are files, whether or not a journal listens."""
+        return self.run / "logs-are-files"
+
     @property
     def run(self) -> Path:
         return self.home / "run"

@@ -45,13 +45,17 @@ class Ending:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a log: when, how loud (INFO or ERROR), what, where to read on from, of which run."""
+    """One line of a log: when, how loud (INFO or ERROR), what, where to read on from, of which run.
+
+    `is_event`: the message is no text but a service's event and its fields, ``event=directive verb=stop``.
+    """
 
     at: datetime
     level: str
     message: str
     cursor: str = ""
     run: str = ""
+    is_event: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, MutableMapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from keiji import files
+from keiji.folders import Folders
 from keiji.host import LogLine
+from keiji.runner_files import quote, stamp
 
 _URGENCY = {"error": "<3>", "warning": "<4>"}  # as sd-daemon(3) has it
 
@@ -18,13 +21,8 @@ _URGENCY = {"error": "<3>", "warning": "<4>"}  # as sd-daemon(3) has it
 def format_line(line: LogLine, zone: tzinfo) -> str:
     """``time=2026-11-23T13:31:57.164+03:00 level=INFO msg="Pinging…"``"""
     time = line.at.astimezone(zone).isoformat(timespec="milliseconds")
-    return f"time={time} level={line.level} msg={quote(line.message)}"
-
-
-def quote(text: str) -> str:
-    """`text` in double quotes on one line; what a line can't hold is written with a backslash."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in escaped) + '"'
+    said = line.message if line.is_event else f"msg={quote(line.message)}"
+    return f"time={time} level={line.level} {said}"
 
 
 def export(path: Path, lines: Iterable[LogLine], zone: tzinfo) -> Path:
@@ -34,16 +32,36 @@ def export(path: Path, lines: Iterable[LogLine], zone: tzinfo) -> Path:
     return path
 
 
-def service_log() -> Callable[..., None]:
-    """A service's own log on stderr: `log(event, level="info", **fields)`.
+def keep_output(folders: Folders, name: str) -> None:
+    """Have what this service says on stdout and stderr kept as ``logs/services/<name>.log``.
 
-    One fixed event name, then fields: ``directive verb=stop task=backup``. The journal, where it
-    listens, adds time and level.
+    Only where it would be lost: where no journal listens.
+    """
+    if "JOURNAL_STREAM" not in os.environ:
+        from keiji import runner, runner_logs
+
+        path = folders.service_log(name)
+        runner.captured = runner_logs.capture(str(path), "", str(folders.settings), str(folders.home))
+
+
+def _is_kept() -> bool:
+    runner = sys.modules.get("keiji.runner")
+    return runner is not None and runner.captured is not None
+
+
+def service_log(folders: Folders, name: str) -> Callable[..., None]:
+    """A service's own log: `log(event, level="info", **fields)`.
+
+    One fixed event name, then fields: ``event=directive verb=stop task=backup``. Where `keep_output` has
+    kept what is said, into the same file; else on stderr, and the journal adds time and level by itself.
     """
     import structlog  # takes five times as long as Python's own start
 
+    sink = _LineWriter(folders, name) if _is_kept() else sys.stderr
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr), processors=[_as_line], wrapper_class=structlog.BoundLogger
+        structlog.PrintLogger(sink),  # type: ignore[arg-type]
+        processors=[_for_journal if "JOURNAL_STREAM" in os.environ else _for_file],
+        wrapper_class=structlog.BoundLogger,
     )
 
     def log(event: str, level: str = "info", **fields: object) -> None:
@@ -52,10 +70,36 @@ def service_log() -> Callable[..., None]:
     return log
 
 
-def _as_line(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
-    prefix = _URGENCY.get(level, "<6>") if "JOURNAL_STREAM" in os.environ else ""
-    words = [str(fields.pop("event")), *(f"{name}={_word(value)}" for name, value in fields.items())]
-    return prefix + " ".join(words)
+class _LineWriter:
+    """What `structlog.PrintLogger` writes to: collects a line, and writes it whole."""
+
+    def __init__(self, folders: Folders, name: str) -> None:
+        from keiji.logfiles import LogFiles
+
+        self._append = LogFiles(folders).append_service
+        self._name, self._text = name, ""
+
+    def write(self, text: str) -> None:
+        self._text += text
+        while "\n" in self._text:
+            line, _, self._text = self._text.partition("\n")
+            self._append(self._name, line)
+
+    def flush(self) -> None:
+        pass
+
+
+def _for_journal(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
+    return _URGENCY.get(level, "<6>") + _words(fields)
+
+
+def _for_file(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
+    return f"time={stamp(time.time())} level={level.upper()} {_words(fields)}"
+
+
+def _words(fields: MutableMapping[str, Any]) -> str:
+    first = {"event": fields.pop("event")}
+    return " ".join(f"{name}={_word(value)}" for name, value in {**first, **fields}.items())
 
 
 def _word(value: object) -> str:

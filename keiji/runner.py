@@ -44,6 +44,7 @@ class Stopped(SystemExit):
 
 
 _own_path: list[str] = []
+captured: "Any" = None  # what takes output into a log file, where no journal does
 
 
 def undisturbed(work: "Any", *arguments: "Any") -> "Any":
@@ -501,6 +502,8 @@ def main(config: "Any", file: str) -> None:
     lines_at_once()
     run.watch()
     run.identify()
+    if b"JOURNAL_STREAM" not in posix.environ:
+        rare().capture(run)
     if (config.GUARD or extras or config.HOST != "linux") and not rare().is_due(run, extras):
         return
     if not run.begin():

@@ -190,6 +190,14 @@ def _exists(path: str) -> bool:
     return True
 
 
+def capture(run: "Run") -> None:
+    """No journal listens: where output would be lost it goes to the task's log file."""
+    home, slug = run.config.HOME, run.config.SLUG
+    path, owner = f"{home}/logs/tasks/{slug}/task.log", f"{home}/exec/tasks/{slug}"
+    runner.captured = runner.rare("logs").capture(path, run.id, run.config.SETTINGS, owner)
+    run.spoke = run.spoke or runner.captured is not None
+
+
 # how a run ends
 
 
@@ -397,8 +405,11 @@ def peak_memory() -> "int | None":
 
 
 def drain() -> None:
-    """Wait until the journal has read what was said: of a process that is gone it can't tell the unit."""
+    """Wait until the log has what was said: of a process that is gone the journal can't tell the unit."""
     flush()
+    if runner.captured:
+        runner.captured.sync()
+        return
     if b"JOURNAL_STREAM" not in posix.environ:
         return
     try:
@@ -409,6 +420,7 @@ def drain() -> None:
                 break
     except (ImportError, OSError):
         pass
+    return
 
 
 def boot_id() -> str:

@@ -83,10 +83,9 @@ class Calls(ObjectWrapper):  # type: ignore[misc]
 class Service:
     """One process's presence on the bus."""
 
-    def __init__(self, idle: float) -> None:
-        folders = Folders.of(os.environ)
+    def __init__(self, folders: Folders, idle: float) -> None:
         self.desk = Desk(folders, platforms.host(folders), self.log, self._tell_state)
-        self._logger = functools.cache(logs.service_log)
+        self._logger = functools.cache(lambda: logs.service_log(folders, "bus"))
         self.idle = idle
         self.loop = GLib.MainLoop()
         self.bus = SessionBus()
@@ -306,7 +305,9 @@ def main() -> None:
     idle = parser.parse_args().idle
     locks.allow_many()
     try:
-        service = Service(idle)
+        folders = Folders.of(os.environ)
+        logs.keep_output(folders, "bus")
+        service = Service(folders, idle)
     except (GLib.Error, RuntimeError, KeijiError) as problem:
         sys.exit(f"{interface.NAME}: {problem}")
     service.run()

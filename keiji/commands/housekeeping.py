@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from keiji import arming, ledger, marks, output, recovery, running, session, stopping, verdict
+from keiji import arming, ledger, logs, marks, output, recovery, running, session, stopping, verdict
 from keiji.delivering import deliver, settle_dead
 from keiji.errors import HostFailed, KeijiError, TaskBusy
+from keiji.folders import Folders
 from keiji.locks import task_lock
 from keiji.runfile import listed
 from keiji.session import Session
@@ -107,6 +109,7 @@ def _is_recorded(store: Store, slug: str, run: str) -> bool:
 
 def main(arguments: list[str]) -> int:
     try:
+        logs.keep_output(Folders.of(os.environ), "housekeeping")
         current = session.load()
         if "--startup" in arguments:
             startup(current)

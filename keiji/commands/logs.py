@@ -31,9 +31,12 @@ def task_logs(session: Session, name: str, n: int, follow: bool, run: str | None
         with session.store() as store:
             find(session.host, store, name)
     span = None if run is None else _span(session, slug, run)
+    zone = session.settings.zone
     if editor:
-        path = session.folders.logs / "tasks" / slug / "task.log"
-        _edit(session, editor, path, session.host.task_log(slug, None, span))
+        path = session.folders.task_log(slug)
+        if span or session.host.log_path(slug) != str(path) or not path.exists():
+            path = logs.export(path.with_name("export.log"), session.host.task_log(slug, None, span), zone)
+        _edit(editor, path)
     elif follow:
         _print(session, session.host.follow_task_log(slug, n, span))
     else:
@@ -46,8 +49,8 @@ def task_logs(session: Session, name: str, n: int, follow: bool, run: str | None
 def system_logs(session: Session, part: str, n: int, follow: bool, editor: str | None) -> None:
     """The last `n` lines of the bus's or the scheduler's log."""
     if editor:
-        path = session.folders.logs / "services" / f"{part}.log"
-        _edit(session, editor, path, session.host.system_log(part, None))
+        path = session.folders.logs / "services" / f"{part}-export.log"
+        _edit(editor, logs.export(path, session.host.system_log(part, None), session.settings.zone))
     elif follow:
         _print(session, session.host.follow_system_log(part, n))
     else:
@@ -60,8 +63,7 @@ def _print(session: Session, lines: Iterable[LogLine]) -> None:
         output.say(logs.format_line(line, zone))
 
 
-def _edit(session: Session, editor: str, path: Path, lines: Iterable[LogLine]) -> None:
-    logs.export(path, lines, session.settings.zone)
+def _edit(editor: str, path: Path) -> None:
     if not shutil.which(editor):
         raise EditorMissing(f"{editor} is not on PATH; the log is in {path}")
     subprocess.run([editor, str(path)], check=False)

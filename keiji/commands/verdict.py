@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from keiji import latches, platforms, verdict
+from keiji import latches, logs, platforms, verdict
 from keiji.errors import KeijiError, TaskBusy
 from keiji.folders import Folders
 from keiji.host import Host
@@ -83,6 +83,7 @@ def _is_recorded(folders: Folders, slug: str, run: str) -> bool:
 
 def main() -> int:
     folders = Folders.of(os.environ)
+    logs.keep_output(folders, "housekeeping")
     try:
         problems = judge_all(folders, platforms.host(folders))
     except (KeijiError, OSError) as problem:

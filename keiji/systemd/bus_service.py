@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
+from keiji.host import LogLine
 from keiji.systemd import journal, names, systemctl
 from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
 
@@ -27,8 +28,16 @@ _STOPPED = "the bus is stopped: `keiji system start --bus` starts it"
 _SHOWN = 3  # lines of a failed start
 
 
-def start() -> None:
-    """Have the service run; raises `BusUnavailable` with what keeps it from that."""
+def log(n: int) -> list[LogLine]:
+    """The last `n` lines of its log in the journal."""
+    return journal.read(log_matches(), n)
+
+
+def start(last_lines: Callable[[int], list[LogLine]] = log) -> None:
+    """Have the service run; raises `BusUnavailable` with what keeps it from that.
+
+    `last_lines(n)` are the last of its log.
+    """
     began, give_up = time.time(), time.monotonic() + _START_PATIENCE
     reads_anew = True
     try:
@@ -41,7 +50,7 @@ def start() -> None:
                 reads_anew = False
             # While it is stopped to stay down, a start is refused rather than queued.
             elif unit["ActiveState"] != "deactivating" or time.monotonic() > give_up:
-                raise BusUnavailable(_why_not(unit, began))
+                raise BusUnavailable(_why_not(unit, began, last_lines))
             else:
                 time.sleep(_PAUSE)
     except HostFailed as problem:
@@ -199,7 +208,7 @@ def _check_masked() -> None:
     )
 
 
-def _why_not(unit: dict[str, str], began: float) -> str:
+def _why_not(unit: dict[str, str], began: float, last_lines: Callable[[int], list[LogLine]]) -> str:
     """What keeps the service from starting, and what to do."""
     if unit["LoadState"] == "not-found":
         is_there = unit_path().exists()
@@ -207,16 +216,16 @@ def _why_not(unit: dict[str, str], began: float) -> str:
     if unit["LoadState"] == "masked":
         lifts = f"`systemctl --user unmask {names.BUS_SERVICE}` lifts it"
         return _STOPPED if is_masked() else f"the bus is masked by {unit['FragmentPath']}: {lifts}"
-    said = "".join(f"\n  {line}" for line in _last_lines(unit["InvocationID"], began))
+    said = "".join(f"\n  {line}" for line in _said(last_lines, unit["InvocationID"], began))
     return f"the bus does not start:{said}\n`keiji system logs --bus` shows more"
 
 
-def _last_lines(invocation: str, began: float) -> list[str]:
+def _said(last_lines: Callable[[int], list[LogLine]], invocation: str, began: float) -> list[str]:
     """The last lines that the service said when it failed, else those of the manager."""
     give_up = time.monotonic() + _JOURNAL_PATIENCE
     before: list[str] | None = None
     while True:
-        lines = journal.read(log_matches(), _SHOWN * 4)
+        lines = last_lines(_SHOWN * 4)
         new = [line for line in lines if line.at.timestamp() >= began]
         own = [line for line in lines if line.run == invocation]
         found = [line.message for line in (own or new)[-_SHOWN:]]

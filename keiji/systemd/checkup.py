@@ -30,7 +30,7 @@ def checks(folders: Folders) -> list[Check]:
         Check(MANAGER, manager),
         Check(bus.SESSION_BUS, bus.session_bus, (MANAGER,)),
         Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, bus.SESSION_BUS)),
-        Check("journal", journal),
+        Check("journal", lambda: journal(folders)),
         Check("clock", clock),
         Check("own-units", lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
         Check("scheduler", scheduler, (FOLDERS, MANAGER)),
@@ -58,16 +58,15 @@ def manager() -> Iterator[Finding]:
         yield error(f"no systemd user manager answers: {why}", remedy)
 
 
-def no_journal() -> Iterator[Finding]:
+def journal(folders: Folders) -> Iterator[Finding]:
+    """Where what tasks print is kept, and whether it can be read."""
     if not _SOCKET.exists():
-        remedy = "`sudo systemctl start systemd-journald.socket systemd-journald.service`"
-        yield error("no journal runs on this machine, so what tasks print is lost", remedy)
-
-
-def journal() -> Iterator[Finding]:
-    """Whether what tasks print is kept, and can be read."""
-    if not _SOCKET.exists():
-        yield from no_journal()
+        yield note(f"no journal runs on this machine: what tasks print is kept in files in {folders.logs}")
+        return
+    if folders.filed.exists():
+        said = "the journal gave nothing back when keiji last asked it"
+        again = "`keiji system update` asks it again"
+        yield note(f"{said}: what tasks print is kept in files in {folders.logs}", again)
         return
     machine = _MACHINE.read_text(encoding="ascii").strip()
     is_persistent = (_PERSISTENT / machine).is_dir()
@@ -78,9 +77,8 @@ def journal() -> Iterator[Finding]:
     if asked.returncode != 0 or not asked.stdout:
         why = asked.stderr.strip().partition("\n")[0] or "it shows nothing of yours"
         join = f"`sudo usermod -aG systemd-journal {_user()}`, then log in anew"
-        yield error(
-            f"what tasks print can't be read from the journal: {why}", join if is_persistent else _KEEP
-        )
+        remedy = f"{join if is_persistent else _KEEP}; or `keiji system update`, which has files kept instead"
+        yield error(f"what tasks print can't be read from the journal: {why}", remedy)
     elif not is_persistent:
         yield warning("the journal is not kept: what tasks print is gone after a reboot", _KEEP)
     yield from diskspace.shortages([_PERSISTENT if is_persistent else _VOLATILE])

@@ -14,21 +14,26 @@ import select
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from keiji.errors import HostFailed
 from keiji.host import LogLine, Span
 
-_SOCKET = "/run/systemd/journal/socket"
+SOCKET = Path("/run/systemd/journal/socket")
 OWN = "keiji"
 _STDOUT = 1
 _ERROR = 3  # syslog's err; anything as urgent is an ERROR line
 _SLACK = timedelta(milliseconds=50)  # between what the run says of its time and what the journal says
-_FIELDS = "_SYSTEMD_INVOCATION_ID,KEIJI_TASK,MESSAGE,PRIORITY,__REALTIME_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
+_FIELDS = (
+    "_SYSTEMD_INVOCATION_ID,KEIJI_TASK,MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,__REALTIME_TIMESTAMP,"
+    "_SOURCE_REALTIME_TIMESTAMP"
+)
+_SERVICES = "io.keiji."  # how the identifiers of keiji's services begin
 
 
-def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> None:
-    """Send one entry by the native protocol; where no journal listens it is dropped, as all output is.
+def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> bool:
+    """Send one entry by the native protocol; whether a journal took it.
 
     https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
     """
@@ -37,9 +42,15 @@ def write(message: str, priority: int, fields: Sequence[tuple[str, str]]) -> Non
     entry = [("MESSAGE", message), ("PRIORITY", str(priority)), ("SYSLOG_IDENTIFIER", "keiji"), *fields]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
-            sender.sendto(b"".join(_field(name, value) for name, value in entry), _SOCKET)
+            sender.sendto(b"".join(_field(name, value) for name, value in entry), str(SOCKET))
         except OSError:
-            return
+            return False
+    return True
+
+
+def own_uid() -> str:
+    """Matches what this person's processes said."""
+    return f"_UID={os.getuid()}"
 
 
 def task_matches(slug: str) -> list[str]:
@@ -48,7 +59,7 @@ def task_matches(slug: str) -> list[str]:
     By the identifier, too: a line of a process that is gone before the journal looks at it (a quick
     run on a busy machine) has neither unit nor invocation.
     """
-    uid = f"_UID={os.getuid()}"
+    uid = own_uid()
     ways = (
         f"SYSLOG_IDENTIFIER=keiji-{slug}",
         f"_SYSTEMD_USER_UNIT=keiji-{slug}.service",
@@ -132,7 +143,8 @@ def _line(entry: dict[str, Any]) -> LogLine:
     level = "ERROR" if urgency.isdigit() and int(urgency) <= _ERROR else "INFO"
     # keiji's own lines about a task are of no run, whatever invocation the command itself was part of
     run = OWN if "KEIJI_TASK" in entry else entry.get("_SYSTEMD_INVOCATION_ID", "")
-    return LogLine(at, level, message, entry.get("__CURSOR", ""), run)
+    is_event = message.startswith("event=") and _text(entry.get("SYSLOG_IDENTIFIER")).startswith(_SERVICES)
+    return LogLine(at, level, message, entry.get("__CURSOR", ""), run, is_event)
 
 
 def _text(value: Any) -> str:

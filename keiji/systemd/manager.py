@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,20 @@ from typing import Any
 from keiji import files
 from keiji.errors import HostFailed, NotInitialised
 from keiji.findings import Check, Finding
-from keiji.folders import Folders
-from keiji.host import Ending, LogLine, Span, Timer
+from keiji.host import Ending, Timer
 from keiji.schedule import Schedule
-from keiji.systemd import arming, bus_service, bus_unit, journal, names, systemctl
+from keiji.systemd import arming, bus_service, bus_unit, host_logs, names, systemctl
+from keiji.systemd.host_logs import HostLogs
 from keiji.task import Task
 
 _START_PATIENCE = 15.0  # seconds until a run that was asked for must have an invocation
 _STOP_PATIENCE = 90.0  # seconds; the units' own TimeoutStopSec= is 20
 
 
-class SystemdHost:
+class SystemdHost(HostLogs):
     """systemd user timers and services; see `keiji.host.Host` for what each method promises."""
 
     name = "linux"
-
-    def __init__(self, folders: Folders) -> None:
-        self.folders = folders
 
     def boot(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -60,9 +57,6 @@ class SystemdHost:
 
         folder = names.unit_folder()
         return {folder / name: text for name, text in units.render_task(self.folders, task, command).items()}
-
-    def log_path(self, slug: str) -> str:
-        return f"journal:{names.service(slug)}"
 
     # -- unit files -------------------------------------------------------------------------
 
@@ -182,6 +176,7 @@ class SystemdHost:
     def install_system(self) -> list[str]:
         from keiji.systemd import units
 
+        host_logs.decide(self.folders)
         folder = names.unit_folder()
         folder.mkdir(parents=True, exist_ok=True)
         changed = []
@@ -223,12 +218,14 @@ class SystemdHost:
         _link(names.enabled_target(), True)
         due = sorted(enabled - arming.listed(self.folders.run / "held"))
         idle = arming.not_waiting(due)
+        self.tell_scheduler(f"started: {len(due) - len(idle)} tasks wait for their time")
         return [slug for slug in due if slug not in idle], idle
 
     def stop_system(self) -> None:
         _link(names.enabled_target(), False)
         if _target_states():
             systemctl.call("stop", names.TARGET)
+            self.tell_scheduler("stopped: no task begins")
 
     def is_started(self) -> bool:
         return _target_states().get(names.TARGET, ("", ""))[0] == "active"
@@ -236,7 +233,7 @@ class SystemdHost:
     def advice(self) -> list[str]:
         from keiji.systemd import checkup
 
-        return [f"{it.message}; {it.remedy}" for it in (*checkup.lingering(), *checkup.no_journal())]
+        return [f"{it.message}; {it.remedy}" for it in checkup.lingering()]
 
     def by_hand(self, slug: str) -> str:
         return f"systemctl --user stop {names.timer(slug)} {names.service(slug)}"
@@ -259,7 +256,7 @@ class SystemdHost:
     # -- the bus service --------------------------------------------------------------------
 
     def start_bus(self) -> None:
-        bus_service.start()
+        bus_service.start(lambda n: self.system_log("bus", n))
 
     def stop_bus(self, stay: bool = False) -> bool:
         return bus_service.stop(stay)
@@ -275,30 +272,6 @@ class SystemdHost:
 
     def bus_advice(self) -> list[str]:
         return bus_unit.advice()
-
-    # -- logs -------------------------------------------------------------------------------
-
-    def log(self, slug: str, level: str, message: str) -> None:
-        tied = [("USER_UNIT", names.service(slug)), ("USER_UNIT", names.TARGET), ("KEIJI_TASK", slug)]
-        journal.write(message, 3 if level == "ERROR" else 6, tied)
-
-    def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
-        if span:
-            found = journal.read_run(slug, span)
-            return found if lines is None else found[len(found) - min(lines, len(found)) :]
-        return journal.read(journal.task_matches(slug), lines)
-
-    def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
-        return journal.read_run(slug, span, cursor)
-
-    def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]:
-        return journal.follow(journal.task_matches(slug), lines, span)
-
-    def system_log(self, part: str, lines: int | None) -> list[LogLine]:
-        return journal.read(_system_matches(part), lines)
-
-    def follow_system_log(self, part: str, lines: int) -> Iterator[LogLine]:
-        return journal.follow(_system_matches(part), lines)
 
 
 def _ending(shown: Mapping[str, str]) -> Ending:
@@ -337,9 +310,3 @@ def _controllers() -> set[str]:
     group = systemctl.call("show", "--property=ControlGroup", "--value").stdout.strip()
     path = Path("/sys/fs/cgroup") / group.lstrip("/") / "cgroup.controllers"
     return set((files.read(path) or "").split())
-
-
-def _system_matches(part: str) -> list[str]:
-    if part == "bus":
-        return bus_service.log_matches()
-    return [f"--user-unit={names.TARGET}", "--user-unit=keiji-*.timer"]

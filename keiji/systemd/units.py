@@ -44,6 +44,7 @@ def render_task(
         "held": folders.held(task.slug),
         "running": folders.running(task.slug),
         "command": command,
+        "filed": folders.filed.exists(),
         "limit": firing.limit,
         "memory": task.schedule.policy.memory,
         "cpu": task.schedule.policy.cpu,
@@ -74,7 +75,7 @@ def render_shipped_bus() -> tuple[str, str]:
     """The same for a package of the system, where they are everybody's."""
     # Isolated, for who calls it from a home that holds, say, a click.py must get the package's own code.
     python = ["/usr/bin/python3", "-I"]
-    unit = _render(f"{names.BUS_SERVICE}.j2", environment=[], python=python, run="")
+    unit = _render(f"{names.BUS_SERVICE}.j2", environment=[], python=python, run="", filed=False)
     return unit, _render(f"{names.BUS}.activation")
 
 
@@ -90,6 +91,7 @@ def _own_values(folders: Folders) -> dict[str, object]:
         "environment": [f"KEIJI_HOME={folders.home}", f"KEIJI_WORKSPACE={folders.workspace}"],
         "python": [sys.executable],
         "run": str(folders.run),
+        "filed": folders.filed.exists(),
     }
 
 

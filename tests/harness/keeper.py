@@ -23,6 +23,8 @@ from person import CGROUPS, Person
 SOCKET = Path("/run/harness/socket")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYSTEMD = "/usr/lib/systemd/systemd"
+CONFIGURED = Path("/run/systemd/journald.conf.d/zzz-keeper.conf")
+JOURNALS = {"no-journal": "", "deaf-journal": "[Journal]\nStorage=none\n"}
 PATIENCE = 100  # seconds for a manager to come up or to leave; its units have 90
 ALONE: dict[str, Any] = {
     "stdin": subprocess.DEVNULL,
@@ -61,6 +63,7 @@ class Keeper:
 
     def __init__(self, person: Person) -> None:
         self.person = person
+        self.journal = os.environ.get("KEIJI_TEST_JOURNAL") or "journal"
         self.journald: subprocess.Popen[bytes] | None = None
         self.manager: subprocess.Popen[bytes] | None = None
 
@@ -88,9 +91,12 @@ class Keeper:
         return ""
 
     def restart(self, how: str) -> None:
-        """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: unannounced."""
+        """`login`: out and in again; `reboot`: the same with another boot_id; `power-cut`: unannounced.
+
+        `no-journal` and `deaf-journal`: a login on a machine where none listens, or it keeps nothing; any
+        other brings it back.
+        """
         assert self.manager
-        assert self.journald
         if how != "power-cut":
             self.manager.terminate()
             self.manager.wait(PATIENCE)
@@ -98,16 +104,26 @@ class Keeper:
         self.manager.wait(PATIENCE)
         remove(self.person.manager)
         shutil.rmtree(self.person.runtime)  # as logind does: transient units and runtime masks go
-        if how != "login":
+        journal = how if how in JOURNALS else "journal"
+        if how in ("reboot", "power-cut") or journal != self.journal:
+            self.stop_journald()  # its entries carry the boot_id
+        if how in ("reboot", "power-cut"):
+            another_boot_id()
+        self.journal = journal
+        self.start()
+
+    def stop_journald(self) -> None:
+        if self.journald:
             self.journald.terminate()
             self.journald.wait(PATIENCE)
-            self.journald = None  # its entries carry the boot_id
-            another_boot_id()
-        self.start()
+        self.journald = None
+        for name in ("socket", "stdout", "dev-log"):
+            Path("/run/systemd/journal", name).unlink(missing_ok=True)
 
     def start(self) -> None:
         """Starts what is not there, and waits until the manager has started what it should."""
-        if self.journald is None:
+        if self.journald is None and self.journal != "no-journal":
+            CONFIGURED.write_text(JOURNALS.get(self.journal, ""))
             self.journald = start_journald()
         person = self.person
         make_cgroups(person)

@@ -72,6 +72,7 @@ class Build:
             **_PLAIN,
             "HOME": str(home),
             "ENV_FILE": str(self.env_file),
+            "SETTINGS": str(home / "settings.conf"),
             "PREFIX": str(home / "venv"),
             "EXECUTABLE": PYTHON,
             **constants,

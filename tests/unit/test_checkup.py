@@ -12,7 +12,10 @@ from standing_in import Programs
 
 from keiji import files
 from keiji.findings import Finding, Severity
+from keiji.folders import Folders
 from keiji.systemd import checkup, names
+
+HOME = Folders(Path("/nowhere/keiji"), Path("/nowhere/.keiji"))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,9 @@ def only(found: Iterable[Finding], severity: Severity = Severity.ERROR) -> Findi
     return finding
 
 
-@pytest.mark.parametrize("look", [checkup.lingering, checkup.manager, checkup.journal, checkup.clock])
+@pytest.mark.parametrize(
+    "look", [checkup.lingering, checkup.manager, lambda: checkup.journal(HOME), checkup.clock]
+)
 def test_a_machine_in_good_health_has_nothing_found(look: Callable[[], Iterable[Finding]]) -> None:
     assert list(look()) == []
 
@@ -73,17 +78,27 @@ def test_a_machine_without_systemctl_is_an_error(monkeypatch: pytest.MonkeyPatch
 # the journal
 
 
-def test_without_a_journal_output_is_lost(machine: Path) -> None:
+def test_without_a_journal_it_is_told_where_the_files_are(machine: Path) -> None:
     (machine / "socket").unlink()
 
-    assert "what tasks print is lost" in only(checkup.journal()).message
+    assert f"in files in {HOME.logs}" in only(checkup.journal(HOME), Severity.NOTE).message
+
+
+def test_where_the_journal_gave_nothing_back_it_is_told_where_the_files_are(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "keiji", tmp_path / ".keiji")
+    folders.run.mkdir(parents=True)
+    folders.filed.touch()
+
+    found = only(checkup.journal(folders), Severity.NOTE)
+    assert f"in files in {folders.logs}" in found.message
+    assert "system update" in found.remedy
 
 
 @pytest.mark.parametrize(("status", "complaint"), [(0, ""), (1, "No journal files were opened\n")])
 def test_a_journal_that_shows_nothing_is_an_error(programs: Programs, status: int, complaint: str) -> None:
     programs.answer("journalctl", status, complaint=complaint)
 
-    found = only(checkup.journal())
+    found = only(checkup.journal(HOME))
     assert "can't be read" in found.message
     assert complaint.strip() in found.message
     assert "-aG systemd-journal" in found.remedy
@@ -94,17 +109,17 @@ def test_where_none_is_kept_either_that_is_the_remedy(machine: Path, programs: P
     (machine / "journal" / "a1b2").rmdir()
     programs.answer("journalctl")
 
-    assert "mkdir -p" in only(checkup.journal()).remedy
+    assert "mkdir -p" in only(checkup.journal(HOME)).remedy
 
 
 def test_a_journal_that_is_not_kept_is_a_warning(machine: Path) -> None:
     (machine / "journal" / "a1b2").rmdir()
 
-    assert "after a reboot" in only(checkup.journal(), Severity.WARNING).message
+    assert "after a reboot" in only(checkup.journal(HOME), Severity.WARNING).message
 
 
 def test_only_lines_of_this_person_are_asked_for(programs: Programs) -> None:
-    list(checkup.journal())
+    list(checkup.journal(HOME))
 
     (call,) = programs.asked("--lines=1")
     assert f"_UID={os.getuid()}" in call

@@ -127,20 +127,20 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "journal"))
         receiver.settimeout(10)
-        monkeypatch.setattr(journal, "_SOCKET", str(tmp_path / "journal"))
+        monkeypatch.setattr(journal, "SOCKET", tmp_path / "journal")
         yield lambda: receiver.recv(65536)
 
 
 def test_an_entry_reaches_the_journal_with_its_fields(listener: Callable[[], bytes]) -> None:
-    journal.write("armed", 6, [("KEIJI_TASK", "ping")])
+    assert journal.write("armed", 6, [("KEIJI_TASK", "ping")])
 
     assert listener() == b"MESSAGE=armed\nPRIORITY=6\nSYSLOG_IDENTIFIER=keiji\nKEIJI_TASK=ping\n"
 
 
-def test_without_a_journal_a_line_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "_SOCKET", str(tmp_path / "none"))
+def test_it_is_told_that_no_journal_took_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SOCKET", tmp_path / "none")
 
-    journal.write("armed", 6, [])
+    assert not journal.write("armed", 6, [])
 
 
 def test_a_task_s_log_is_the_person_s_own() -> None:
