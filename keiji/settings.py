@@ -33,10 +33,10 @@ DB_URL=default
 # The zone of schedules that name none: an IANA name such as Africa/Nairobi.
 TIME_ZONE={time_zone}
 
-# 1: log files that grow beyond LOG_MAX_SIZE are rotated; 0: they grow. A journal rotates by itself.
+# Where logs are files (no journal): 1: five old ones are kept beside each (.1 is the youngest); 0: it grows.
 ROTATE_LOGS=1
 
-# In bytes.
+# How large such a file may become, in bytes; 0: without limit.
 LOG_MAX_SIZE={log_max_size}
 """
 

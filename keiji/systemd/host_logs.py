@@ -21,7 +21,7 @@ from keiji.systemd import bus_service, journal, names
 
 _PAUSE = 0.05
 _PATIENCE = 3.0  # seconds for a line to come back from the journal
-_BUSY_PATIENCE = 15.0  # where it has shown older ones
+_BUSY_PATIENCE = 10.0  # where it has shown older ones
 
 
 def decide(folders: Folders) -> None:
