@@ -218,4 +218,6 @@ def _share(folder: int) -> None:
             return fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(0.001)
+        except OSError:  # a file system without locks
+            break
     return None

@@ -171,7 +171,7 @@ def _make(folder: str) -> None:
 
 
 def _lock(folder: int) -> bool:
-    """Lock the folder until it is closed; False when nobody lets go of it."""
+    """Lock the folder until it is closed; False when nobody lets go of it, or its file system can't."""
     give_up = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -181,3 +181,5 @@ def _lock(folder: int) -> bool:
             if time.monotonic() > give_up:
                 return False
             time.sleep(_PAUSE)
+        except OSError:
+            return False

@@ -269,3 +269,21 @@ def test_keiji_s_own_units_hold_their_own_settings_only(folder: str) -> None:
 def test_a_folder_whose_name_breaks_the_line_is_refused(end: str) -> None:
     with pytest.raises(ValueError, match="line break"):
         rendered("ping", SCHEDULES["at boot"], folders=Folders(Path("/w"), Path(f"/a{end}b")))
+
+
+def test_where_no_journal_can_be_read_no_unit_s_output_goes_there(tmp_path: Path) -> None:
+    """What leads nowhere the runner and the services write to files."""
+    folders = Folders(tmp_path / "keiji", tmp_path / ".keiji")
+    folders.run.mkdir(parents=True)
+    folders.filed.touch()
+    texts = {
+        **own_units(folders),
+        **rendered("ping", Schedule().run().every(1).hours().build(), folders=folders),
+    }
+
+    services = {name: text for name, text in texts.items() if "[Service]" in lines(text)}
+
+    silent = {
+        name for name, text in services.items() if ("Service", "StandardOutput", "null") in parsed(text)
+    }
+    assert silent == {*services} - {"io.keiji.Bus1.shipped.service"}
