@@ -28,7 +28,6 @@ class LogFiles:
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
-        self._open: dict[Path, runner_files.LogFile] = {}
 
     def log(self, slug: str, level: str, message: str) -> None:
         """Into the task's log, and the scheduler's, which is about all of them."""

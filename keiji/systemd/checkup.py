@@ -34,7 +34,7 @@ def checks(folders: Folders) -> list[Check]:
         Check("clock", clock),
         Check("own-units", lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
         Check("scheduler", scheduler, (FOLDERS, MANAGER)),
-        Check("own-failures", failed, (MANAGER,)),
+        Check("own-failures", lambda: failed(folders), (MANAGER,)),
     ]
 
 
@@ -118,13 +118,16 @@ def scheduler() -> Iterator[Finding]:
         yield warning("the scheduler is stopped: no task runs on schedule", start)
 
 
-def failed() -> Iterator[Finding]:
+def failed(folders: Folders) -> Iterator[Finding]:
     """Which of keiji's own units failed; `bus` looks at the bus service."""
     words = ("--state=failed", "--plain", "--no-legend", "--full", "io.keiji.*", names.TARGET)
     rows = systemctl.call("list-units", *words, timeout=_PATIENCE).stdout.splitlines()
     for unit in (row.split()[0] for row in rows if row.split()):
         if unit != names.BUS_SERVICE:
-            said = f"{unit} failed: `journalctl --quiet --user-unit={unit} -n 20` shows why"
+            look = f"`journalctl --quiet --user-unit={unit} -n 20`"
+            if folders.filed.exists() or not _SOCKET.exists():
+                look = str(folders.service_log("housekeeping"))
+            said = f"{unit} failed: {look} shows why"
             yield error(said, f"when that is mended, `systemctl --user start {unit}`")
 
 

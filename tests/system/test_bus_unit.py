@@ -512,7 +512,7 @@ def test_the_log_shows_the_service_s_lines_and_the_manager_s(keiji, wait_for):
     wait_for(lambda: "Stopped" in keiji("system", "logs", "--bus").stdout, "the manager's line")
 
     said = keiji("system", "logs", "--bus").stdout
-    assert re.search(r'level=INFO msg="started version=', said)
+    assert re.search(r"level=INFO event=started version=", said)
     assert "verb=stop task=none" in said
 
 

@@ -197,7 +197,7 @@ def test_each_of_keiji_s_own_units_that_failed_is_an_error(programs: Programs) -
     rows = [f"{unit} loaded failed failed keiji\n" for unit in ("io.keiji.failed.service", names.BUS_SERVICE)]
     programs.answer("list-units", said="".join(rows))
 
-    found = only(checkup.failed())
+    found = only(checkup.failed(HOME))
     assert found.message.startswith("io.keiji.failed.service failed")
     assert "`systemctl --user start io.keiji.failed.service`" in found.remedy
 
@@ -205,4 +205,4 @@ def test_each_of_keiji_s_own_units_that_failed_is_an_error(programs: Programs) -
 def test_no_failed_unit_is_no_finding(programs: Programs) -> None:
     programs.answer("list-units")
 
-    assert list(checkup.failed()) == []
+    assert list(checkup.failed(HOME)) == []

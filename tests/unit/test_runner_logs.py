@@ -169,6 +169,10 @@ def with_pipes_of(pid: int) -> list[int]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_what_a_killed_run_said_is_in_its_log_to_the_last_byte(tmp_path: Path) -> None:
     build = Build(
         tmp_path,
@@ -234,6 +238,29 @@ def test_a_function_that_closes_all_files_ends_its_run_all_the_same(tmp_path: Pa
     assert lines_that_come(build, ["before"]) == ["before"]
     assert build.record()["result"] == "succeeded"
     assert (tmp_path / "mine").read_bytes() == b""
+
+
+def test_who_kills_what_writes_the_log_does_not_fail_the_run(tmp_path: Path) -> None:
+    build = Build(
+        tmp_path,
+        f"""
+        def function():
+            print("before")
+            open("{tmp_path}/wait").read()
+            print("after")
+        """,
+    )
+    os.mkfifo(tmp_path / "wait")
+    process = started(build)
+    lines_that_come(build, ["before"])
+    others = {*with_pipes_of(process.pid)} - {process.pid}
+    (writer,) = [pid for pid in others if parent_of(pid) in others]
+    os.kill(writer, signal.SIGKILL)
+    (tmp_path / "wait").write_text("")
+    process.wait(WAIT)
+
+    assert lines_that_come(build, ["after"]) == ["before", "after"]
+    assert build.record()["result"] == "succeeded"
 
 
 def test_a_flood_is_written_whole_and_rotated(tmp_path: Path) -> None:
