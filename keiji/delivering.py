@@ -44,3 +44,5 @@ def settle_dead(folders: Folders, host: Host, thorough: bool = False) -> None:
                 verdict.settle(folders, host, slug)
         except (TaskBusy, HostFailed):
             continue
+        except OSError as problem:  # the disk is full, say: its file stays, and blocks the task
+            output.note(f"{slug}: how its last run ended cannot be recorded: {problem.strerror}")

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "default"
 DEFAULT_LOG_MAX_SIZE = 1_048_576
+DEFAULT_HISTORY_DAYS = 365
+DEFAULT_HISTORY_RUNS = 10_000
 _LARGEST = 2**63 - 1
+_MOST_DAYS = 36_500
+_LARGEST_FILE = 1 << 20  # bytes
 _SCHEMES = ("postgresql://", "postgres://")
 
 _TEXT = """\
@@ -38,6 +42,12 @@ ROTATE_LOGS=1
 
 # How large such a file may become, in bytes; 0: without limit.
 LOG_MAX_SIZE={log_max_size}
+
+# How many days runs stay in the history; 0: for ever. A task's newest run always stays.
+HISTORY_DAYS={history_days}
+
+# How many runs of each task stay in the history; 0: all.
+HISTORY_RUNS={history_runs}
 """
 
 
@@ -50,6 +60,8 @@ class Settings:
     time_zone: str = "UTC"
     rotate_logs: bool = True
     log_max_size: int = DEFAULT_LOG_MAX_SIZE
+    history_days: int = DEFAULT_HISTORY_DAYS
+    history_runs: int = DEFAULT_HISTORY_RUNS
 
     @property
     def zone(self) -> ZoneInfo:
@@ -64,7 +76,12 @@ class Settings:
 
 def default_text(time_zone: str) -> str:
     """A settings.conf that says the defaults, each key with a comment."""
-    return _TEXT.format(time_zone=time_zone, log_max_size=DEFAULT_LOG_MAX_SIZE)
+    return _TEXT.format(
+        time_zone=time_zone,
+        log_max_size=DEFAULT_LOG_MAX_SIZE,
+        history_days=DEFAULT_HISTORY_DAYS,
+        history_runs=DEFAULT_HISTORY_RUNS,
+    )
 
 
 def load(folders: Folders) -> tuple[Settings, list[str]]:
@@ -117,13 +134,26 @@ def machine_zone(environ: Mapping[str, str] | None = None, etc: Path = Path("/et
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        text = _text(path)
     except FileNotFoundError:
+        if path.is_symlink():  # the defaults would be another database
+            raise InvalidSettings(f"{path} is a link to {path.readlink()}, which is gone") from None
         return []
     except UnicodeDecodeError:
         raise InvalidSettings(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except OSError as error:
         raise InvalidSettings(f"{path} cannot be read ({error.strerror}): check its owner and mode") from None
+    if "\0" in text:
+        raise InvalidSettings(f"{path} is not UTF-8 text: save it as UTF-8")
+    return text.split("\n")
+
+
+def _text(path: Path) -> str:
+    if not path.is_file() and path.exists():  # to read a pipe would wait for ever
+        raise InvalidSettings(f"{path} is no file: put a file of KEY=VALUE lines in its place")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InvalidSettings(f"{path} is larger than 1 MiB, which no settings are: look what it holds")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _split(line: str, where: str) -> tuple[str, str] | None:
@@ -173,19 +203,27 @@ def _time_zone(value: str) -> str:
 
     nearest = get_close_matches(value.replace(" ", "_"), sorted(available_timezones()), n=1)
     meant = f"; did you mean {nearest[0]}?" if nearest else ""
-    raise ValueError(f"must be an IANA name such as Africa/Nairobi, not {value[:80]!r}{meant}")
+    raise ValueError(f"must be an IANA name such as Africa/Nairobi, not {_shown(value)}{meant}")
 
 
 def _switch(value: str) -> bool:
     if value not in ("0", "1"):
-        raise ValueError(f"must be 0 or 1, not {value[:80]!r}")
+        raise ValueError(f"must be 0 or 1, not {_shown(value)}")
     return value == "1"
 
 
-def _size(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > _LARGEST:
-        raise ValueError(f"must be a number of bytes, 0 or more, not {value[:80]!r}")
-    return int(value)
+def _whole(what: str, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > most:
+            raise ValueError(f"must be {what}, not {_shown(value)}")
+        return int(value)
+
+    return parse
+
+
+def _shown(value: str) -> str:
+    """A value for a message, unless it may be a URL with a password that stands at the wrong key."""
+    return "a URL" if "://" in value or "@" in value else repr(value[:80])
 
 
 def _is_zone(name: str) -> bool:
@@ -210,5 +248,10 @@ _KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     "DB_URL": ("db_url", _db_url),
     "TIME_ZONE": ("time_zone", _time_zone),
     "ROTATE_LOGS": ("rotate_logs", _switch),
-    "LOG_MAX_SIZE": ("log_max_size", _size),
+    "LOG_MAX_SIZE": ("log_max_size", _whole("a number of bytes, 0 or more", _LARGEST)),
+    "HISTORY_DAYS": (
+        "history_days",
+        _whole(f"a number of days up to {_MOST_DAYS}, or 0 for no limit", _MOST_DAYS),
+    ),
+    "HISTORY_RUNS": ("history_runs", _whole("a number of runs, or 0 for no limit", _LARGEST)),
 }

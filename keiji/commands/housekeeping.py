@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from keiji import arming, ledger, logs, marks, output, recovery, running, session, stopping, verdict
 from keiji.delivering import deliver, settle_dead
-from keiji.errors import HostFailed, KeijiError, TaskBusy
+from keiji.errors import HostFailed, KeijiError, StoreUnavailable, TaskBusy
 from keiji.folders import Folders
 from keiji.locks import task_lock
 from keiji.runfile import listed
@@ -33,20 +33,38 @@ def startup(current: Session) -> None:
 
 
 def keep_house(current: Session) -> None:
-    """Deliver records, judge runs that died unseen, finish what was cut short."""
+    """Deliver records, prune old ones, judge runs that died unseen, finish what was cut short.
+
+    All that needs no database is done without it, too; then this raises `StoreUnavailable`.
+    """
     settle_dead(current.folders, current.host, thorough=True)
-    with current.store() as store:
-        delivered = deliver(current.host, store)
-        is_recorded = partial(_is_recorded, store)
-        for slug in current.host.failed():
-            _with(current, slug, lambda slug: _judge_unborn(current, slug, is_recorded))
+    away: StoreUnavailable | None = None
+    delivered = pruned = 0
+    try:
+        delivered, pruned = _keep_records(current)
+    except StoreUnavailable as problem:
+        away = problem
     finished = finish_changes(current)
     mended = mend_arming(current)
     ledger.sweep(current.folders)
     output.say(
-        f"delivered {delivered} records, finished {len(finished)} changes that were cut short, "
+        f"delivered {delivered} records, pruned {pruned}, finished {len(finished)} changes that were cut short, "
         f"armed {len(mended)} timers again"
     )
+    if away:
+        raise away
+
+
+def _keep_records(current: Session) -> tuple[int, int]:
+    """How many records were delivered, and how many old ones deleted."""
+    with current.store() as store:
+        delivered = deliver(current.host, store)
+        # Never before: a run whose file waits would come back.
+        pruned = store.prune(current.settings.history_days, current.settings.history_runs)
+        is_recorded = partial(_is_recorded, store)
+        for slug in current.host.failed():
+            _with(current, slug, lambda slug: _judge_unborn(current, slug, is_recorded))
+    return delivered, pruned
 
 
 def finish_changes(current: Session) -> list[str]:

@@ -190,9 +190,12 @@ class Store:
     def prune(self, keep_days: int, keep_count: int) -> int:
         """Delete runs older than `keep_days` and all but each task's newest `keep_count`; how many.
 
-        Each task's newest run stays, however old. `keep_count` is at least 1.
+        0 is no limit. Each task's newest run stays, however old. Some thousand are a transaction.
         """
-        before = microseconds(datetime.now(timezone.utc) - timedelta(days=keep_days))
+        if not keep_days and not keep_count:
+            return 0
+        before = microseconds(datetime.now(timezone.utc) - timedelta(days=keep_days)) if keep_days else 0
+        keep_count = keep_count or _ALL
         deleted = 0
         for task in queries.prunable(self._ask, self.host, keep_count, before):
             since, newest = queries.kept(self._ask, task, keep_count, before)

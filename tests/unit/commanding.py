@@ -109,7 +109,11 @@ class Place:
 
     def in_zone(self, name: str) -> None:
         """As if settings.conf said another TIME_ZONE."""
-        self.session = replace(self.session, settings=replace(self.session.settings, time_zone=name))
+        self.set(time_zone=name)
+
+    def set(self, **changes: Any) -> None:
+        """As if settings.conf said so."""
+        self.session = replace(self.session, settings=replace(self.session.settings, **changes))
 
     def units(self) -> dict[str, str]:
         """The installed units' text."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commanding import Place
-from recording import an_entry, ended, without_database
+from recording import a_run, an_entry, ended, without_database
 
-from keiji import latches, marks
+from keiji import latches, marks, running
 from keiji.commands import housekeeping
 from keiji.commands.housekeeping import finish_changes, keep_house, mend_arming, startup
 from keiji.directives import Verb
+from keiji.errors import StoreUnavailable
 from keiji.host import Ending
 from keiji.locks import task_lock
 from keiji.run import Result
-from keiji.runfile import Entry
+from keiji.runfile import EPOCH, Entry
 from keiji.testing import broken
 
 DATABASES = ("sqlite", "postgres")
@@ -225,6 +228,66 @@ def test_what_a_kill_left_half_written_is_swept_when_nobody_can_be_writing_it(pl
     keep_house(place.session)
 
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_old_runs_are_pruned_by_the_settings_after_delivery(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.add()
+    place.set(history_runs=2)
+    for number in range(1, 6):
+        place.wait_for_delivery(ended(an_entry(number)))
+
+    keep_house(place.session)
+
+    assert len(results(place)) == 2
+    assert "delivered 5 records, pruned 3," in capsys.readouterr().out
+
+
+def test_without_limits_nothing_is_pruned(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.add()
+    place.set(history_runs=0, history_days=0)
+    place.record(a_run(1, began=EPOCH, ended=EPOCH), a_run(2))
+
+    keep_house(place.session)
+
+    assert len(results(place)) == 2
+    assert "pruned 0," in capsys.readouterr().out
+
+
+def test_with_the_database_away_all_else_is_done(place: Place) -> None:
+    place.add()
+    place.host.armed.clear()
+    place.wait_for_delivery(ended(an_entry()))
+
+    with place.locked_database(), pytest.raises(StoreUnavailable):
+        keep_house(place.session)
+
+    assert place.host.armed == {"ping"}
+    keep_house(place.session)
+    assert results(place) == [Result.SUCCEEDED]
+
+
+def test_a_death_that_a_full_disk_cannot_record_keeps_nobody_from_looking(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.add()
+    place.begin(dead())
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(running, "end_run", raising(full))
+
+    keep_house(place.session)
+
+    assert capsys.readouterr().err == (
+        "note: ping: how its last run ended cannot be recorded: No space left on device\n" * 2
+    )
+
+
+def raising(problem: Exception) -> Callable[..., None]:
+    def work(*_: object, **__: object) -> None:
+        raise problem
+
+    return work
 
 
 # runs that died unseen

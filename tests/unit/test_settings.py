@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -47,14 +48,15 @@ def test_every_key_that_init_writes_has_a_comment_above_it():
     lines = settings.default_text("UTC").splitlines()
 
     keys = [i for i, line in enumerate(lines) if "=" in line and not line.startswith("#")]
-    assert len(keys) == 4
+    assert [lines[i].partition("=")[0] for i in keys] == list(settings._KEYS)
     assert all(lines[i - 1].startswith("#") for i in keys)
 
 
 def test_values_are_read(folders):
     text = "DB_URL=postgres://u:p@h/d\nTIME_ZONE=Asia/Tokyo\nROTATE_LOGS=0\nLOG_MAX_SIZE=0\n"
+    text += "HISTORY_DAYS=0\nHISTORY_RUNS=7\n"
 
-    assert _load(folders, text) == (Settings(folders, "postgres://u:p@h/d", "Asia/Tokyo", False, 0), [])
+    assert _load(folders, text) == (Settings(folders, "postgres://u:p@h/d", "Asia/Tokyo", False, 0, 0, 7), [])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ def test_values_are_read(folders):
         'ROTATE_LOGS="0" # no rotation',
         "# a comment\n\n\t# another\nROTATE_LOGS=0",
         "TIME_ZONE=UTC\r\nROTATE_LOGS=0\r\n",
+        "TIME_ZONE=UTC\rROTATE_LOGS=0\r",
         "\ufeffROTATE_LOGS=0",
     ],
 )
@@ -98,6 +101,13 @@ def test_a_hash_inside_a_value_begins_no_comment(folders):
         ("LOG_MAX_SIZE=1_000", "0 or more"),
         ("LOG_MAX_SIZE=٣", "0 or more"),
         ("LOG_MAX_SIZE=9223372036854775808", "0 or more"),
+        ("LOG_MAX_SIZE=", "0 or more"),
+        ("HISTORY_DAYS=1y", "days"),
+        ("HISTORY_DAYS=36501", "up to 36500, or 0 for no limit"),
+        ("HISTORY_RUNS=-1", "0 for no limit"),
+        ("HISTORY_RUNS=9223372036854775808", "0 for no limit"),
+        ('TIME_ZONE="UTC', "IANA"),
+        ("TIME_ZONE=" + "A" * 1000, "IANA"),
     ],
 )
 def test_a_wrong_value_is_refused_with_file_line_key_and_what_is_allowed(folders, line, allowed):
@@ -130,7 +140,7 @@ def test_an_unknown_key_is_a_warning_that_names_the_nearest_one(folders, key, me
 
 
 def test_an_unknown_key_that_resembles_none_is_answered_with_all_of_them(folders):
-    assert _load(folders, "COLOUR=0")[1][0].endswith("known are DB_URL, TIME_ZONE, ROTATE_LOGS, LOG_MAX_SIZE")
+    assert _load(folders, "COLOUR=0")[1][0].endswith("known are " + ", ".join(settings._KEYS))
 
 
 def test_a_key_that_is_set_twice_is_a_warning_and_the_later_line_counts(folders):
@@ -143,9 +153,12 @@ def test_a_key_that_is_set_twice_is_a_warning_and_the_later_line_counts(folders)
 @given(
     password=st.from_regex(r"[A-Z0-9]{12}", fullmatch=True),
     form=st.sampled_from(
-        ["postgresql://u:{}@h:nan/d", "mysql://u:{}@h/d", "u:{}@h", "Postgresql://u:{}@h/d"]
+        [
+            *("postgresql://u:{}@h:nan/d", "mysql://u:{}@h/d", "u:{}@h", "Postgresql://u:{}@h/d"),
+            *("postgresql://h/d?password={}", "postgresql://u:{}@[h/d", "'postgresql://u:{}@h/d"),
+        ]
     ),
-    key=st.sampled_from(["DB_URL", "DBURL", "db_url"]),
+    key=st.sampled_from(["DB_URL", "DBURL", "db_url", "TIME_ZONE", "LOG_MAX_SIZE", "ROTATE_LOGS"]),
 )
 def test_a_password_is_never_shown(tmp_path_factory, password, form, key):
     folder = tmp_path_factory.mktemp("settings")
@@ -163,13 +176,49 @@ def test_the_value_itself_does_not_print_the_url(folders):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda path: path.write_bytes(b"TIME_ZONE=\xff"), lambda path: path.mkdir()]
+    ("make", "said"),
+    [
+        (lambda path: path.write_bytes(b"TIME_ZONE=\xff"), "save it as UTF-8"),
+        (lambda path: path.write_text("TIME_ZONE=UTC\n", encoding="utf-16"), "save it as UTF-8"),
+        (lambda path: path.write_text("TIME_ZONE=UTC\n", encoding="utf-16-le"), "save it as UTF-8"),
+        (lambda path: path.mkdir(), "is no file"),
+        (os.mkfifo, "is no file"),
+        (lambda path: path.symlink_to("gone.conf"), "is a link to gone.conf, which is gone"),
+        (lambda path: path.symlink_to(path.name), "cannot be read"),
+        (lambda path: path.write_text("UNKNOWN=1\n" * 1_000_000), "larger than 1 MiB"),
+    ],
 )
-def test_a_file_that_cannot_be_read_is_refused_by_its_name(folders, make):
+def test_a_file_that_holds_no_settings_is_refused_by_its_name(folders, make, said):
     make(folders.settings)
 
-    with pytest.raises(InvalidSettings, match=re.escape(str(folders.settings))):
+    with pytest.raises(InvalidSettings, match=re.escape(str(folders.settings))) as caught:
         settings.load(folders)
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_that_may_not_be_read_is_refused_by_its_name(folders, monkeypatch):
+    folders.settings.touch()
+    monkeypatch.setattr(Path, "read_text", _raising(PermissionError(13, "Permission denied")))
+
+    with pytest.raises(
+        InvalidSettings, match="cannot be read \\(Permission denied\\): check its owner and mode"
+    ):
+        settings.load(folders)
+
+
+def _raising(problem):
+    def work(*_, **__):
+        raise problem
+
+    return work
+
+
+def test_a_link_to_a_file_is_read(folders):
+    (folders.workspace / "elsewhere.conf").write_text("ROTATE_LOGS=0\n")
+    folders.settings.symlink_to("elsewhere.conf")
+
+    assert not settings.load(folders)[0].rotate_logs
 
 
 def test_the_zone_is_one_that_tells_the_time(folders):

@@ -258,7 +258,16 @@ def _record_ages(store: Store, *days: int, task: str = "ping") -> None:
 
 @pytest.mark.parametrize(
     ("keep_days", "keep_count", "left"),
-    [(10, 100, [1, 5]), (100, 2, [1, 5]), (100, 100, [1, 5, 20, 50]), (0, 100, [1]), (100, 1, [1])],
+    [
+        (10, 100, [1, 5]),
+        (100, 2, [1, 5]),
+        (100, 100, [1, 5, 20, 50]),
+        (1, 100, [1]),
+        (100, 1, [1]),
+        (0, 0, [1, 5, 20, 50]),
+        (0, 2, [1, 5]),
+        (10, 0, [1, 5]),
+    ],
 )
 def test_pruning_keeps_the_newest_so_many_and_of_them_the_younger(store, keep_days, keep_count, left):
     _record_ages(store, 1, 5, 20, 50)
