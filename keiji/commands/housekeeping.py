@@ -48,8 +48,8 @@ def keep_house(current: Session) -> None:
     mended = mend_arming(current)
     ledger.sweep(current.folders)
     output.say(
-        f"delivered {delivered} records, pruned {pruned}, finished {len(finished)} changes that were cut short, "
-        f"armed {len(mended)} timers again"
+        f"delivered {delivered} records, pruned {pruned}, "
+        f"finished {len(finished)} changes that were cut short, armed {len(mended)} timers again"
     )
     if away:
         raise away
