@@ -183,7 +183,7 @@ def _directive(verb: str, text: str) -> None:
         from keiji.commands.directive import send
         from keiji.directives import Verb
 
-        send(_session(), Verb(verb), name)
+        send(_session(must_stop=verb in ("stop", "disable")), Verb(verb), name)
 
     command.__doc__ = text
     task.command(verb)(_name(command))
@@ -212,7 +212,7 @@ def stop(part: str | None) -> None:
     """Stop the timers; runs in progress finish."""
     from keiji.commands import system as commands
 
-    commands.stop(_session(), part)
+    commands.stop(_session(must_stop=True), part)
 
 
 @system.command()
@@ -263,10 +263,10 @@ def uninstall(keep_workspace: bool, yes: bool) -> None:
     """Stop all and remove every trace."""
     from keiji.commands.uninstall import uninstall as run
 
-    run(_session(), keep_workspace, yes)
+    run(_session(must_stop=True), keep_workspace, yes)
 
 
-def _session() -> Session:
+def _session(must_stop: bool = False) -> Session:
     from keiji import session
 
-    return session.load()
+    return session.load(must_stop)

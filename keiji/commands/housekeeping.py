@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from keiji import arming, ledger, logs, marks, output, recovery, running, session, stopping, verdict
 from keiji.delivering import deliver, settle_dead
-from keiji.errors import HostFailed, KeijiError, StoreUnavailable, TaskBusy
+from keiji.errors import HostFailed, InvalidSettings, KeijiError, StoreTooNew, StoreUnavailable, TaskBusy
 from keiji.folders import Folders
 from keiji.locks import task_lock
 from keiji.runfile import listed
@@ -35,14 +35,14 @@ def startup(current: Session) -> None:
 def keep_house(current: Session) -> None:
     """Deliver records, prune old ones, judge runs that died unseen, finish what was cut short.
 
-    All that needs no database is done without it, too; then this raises `StoreUnavailable`.
+    All that needs no database is done without it, too; then this raises what is the matter with it.
     """
     settle_dead(current.folders, current.host, thorough=True)
-    away: StoreUnavailable | None = None
+    away: KeijiError | None = None
     delivered = pruned = 0
     try:
         delivered, pruned = _keep_records(current)
-    except StoreUnavailable as problem:
+    except (StoreUnavailable, StoreTooNew, InvalidSettings) as problem:
         away = problem
     finished = finish_changes(current)
     mended = mend_arming(current)
@@ -128,7 +128,7 @@ def _is_recorded(store: Store, slug: str, run: str) -> bool:
 def main(arguments: list[str]) -> int:
     try:
         logs.keep_output(Folders.of(os.environ), "housekeeping")
-        current = session.load()
+        current = session.load(must_stop=True)
         if "--startup" in arguments:
             startup(current)
         else:

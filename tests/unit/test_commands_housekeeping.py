@@ -413,7 +413,7 @@ def test_the_word_startup_says_which_half(
     place: Place, arguments: list[str], called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(housekeeping.session, "load", lambda: place.session)
+    monkeypatch.setattr(housekeeping.session, "load", lambda must_stop: place.session)
     for name in ("keep_house", "startup"):
         monkeypatch.setattr(housekeeping, name, lambda session, name=name: asked.append(name))
 

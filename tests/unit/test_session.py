@@ -49,6 +49,18 @@ def test_a_wrong_setting_is_refused_with_its_line(mine: Place) -> None:
         session.load()
 
 
+def test_what_must_stop_tasks_goes_on_with_a_wrong_setting_but_asks_no_database(
+    mine: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.folders.settings.write_text("\nROTATE_LOGS=perhaps\n")
+
+    loaded = session.load(must_stop=True)
+
+    assert "line 2: ROTATE_LOGS must be 0 or 1" in capsys.readouterr().err
+    with pytest.raises(InvalidSettings, match="line 2"), loaded.store():
+        pass
+
+
 def test_an_unknown_setting_is_a_note(mine: Place, capsys: pytest.CaptureFixture[str]) -> None:
     mine.folders.settings.write_text("TIMEZONE=UTC\n")
 
