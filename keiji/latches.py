@@ -11,6 +11,8 @@ from keiji.folders import Folders
 from keiji.run import Result
 from keiji.runfile import fields, lines, moment
 
+NOTHING_SAID = "why could not be written down: see the task's log"
+
 
 @dataclass(frozen=True)
 class Latch:
@@ -33,11 +35,15 @@ def latch(folders: Folders, slug: str) -> Latch | None:
     run, error = said.get("id", ""), said.get("error", "")
     try:
         return Latch(run, Result(said["result"]), moment(float(said["at"])), error)
-    except (KeyError, ValueError, OverflowError):  # torn by a power cut
-        return Latch(run, Result.FAILED, moment(made), error)
+    except (KeyError, ValueError, OverflowError):  # torn by a power cut, or made on a full disk
+        return Latch(run, Result.FAILED, moment(made), error or NOTHING_SAID)
 
 
 def write_latch(folders: Folders, slug: str, run: str, result: Result, error: str) -> None:
-    """Hold the task until it is resolved; raises `OSError` when the disk is full."""
+    """Hold the task until it is resolved; raises `OSError` when the disk takes no file any more."""
     said = {"id": run, "result": str(result), "at": f"{time.time():.6f}", "error": error}
-    files.write(folders.held(slug), lines(said))
+    path = folders.held(slug)
+    try:
+        files.write(path, lines(said))
+    except OSError:
+        path.touch(0o600)  # a full disk still takes files that hold nothing, and that it is there holds

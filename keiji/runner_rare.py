@@ -281,9 +281,21 @@ def _hold(run: "Run") -> None:
         try:
             _replace(f"{run.folder}/held/{slug}", run.id, text)
         except OSError as error:
+            if _touch(f"{run.folder}/held/{slug}"):
+                return runner.say(f"the task is held, but why cannot be written down: {error}")
             runner.say(f"the task cannot be held: {error}")
             run.file = ""  # a record without an end stays: it blocks the next firing, and the handler
             # of the failed unit, which has other means, holds the task when it ends it
+    return None
+
+
+def _touch(path: str) -> bool:
+    """Make a file that holds nothing, which a full disk may still take."""
+    try:
+        posix.close(posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC, 0o600))
+    except OSError:
+        return False
+    return True
 
 
 def _judge_stop(run: "Run", listened: bool) -> None:

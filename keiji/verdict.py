@@ -88,6 +88,10 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
     else:
         result = Result.FAILED
         error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
+        if latch and latch.error == latches.NOTHING_SAID:  # by the run itself
+            error = (
+                f"the run failed while the disk was full ({_reason(ending)}): see `keiji task logs {slug}`"
+            )
         if holds(folders, slug, ""):
             hold(folders, host, slug, run, result, error)
     folders.requested(slug).unlink(missing_ok=True)

@@ -23,7 +23,7 @@ class Counted:
 
     def __init__(self, keiji, folder: Path, slug: str = "t", then: str = "", schedule: str = EVERY_SECOND):
         self.keiji = keiji
-        self.slug = slug
+        self.slug = slug.replace(" ", "-")
         self.file = folder / f"begun-{slug}"
         self.file.touch()
         lines = "".join(f"    {line}\n" for line in then.splitlines())
@@ -41,8 +41,18 @@ class Counted:
     def rest(self, wait_for: Callable[..., object]) -> None:
         """Have no further run begin, and the one in progress end, without a word to keiji."""
         subprocess.run(["systemctl", "--user", "stop", f"keiji-{self.slug}.timer"], check=True)
-        ask = ["systemctl", "--user", "show", "--property=ActiveState", "--value", f"keiji-{self.slug}.service"]
-        wait_for(lambda: subprocess.check_output(ask, text=True)[:-1] in ("inactive", "failed"), "its last run to end")
+        ask = [
+            "systemctl",
+            "--user",
+            "show",
+            "--property=ActiveState",
+            "--value",
+            f"keiji-{self.slug}.service",
+        ]
+        wait_for(
+            lambda: subprocess.check_output(ask, text=True)[:-1] in ("inactive", "failed"),
+            "its last run to end",
+        )
 
     def is_complete(self) -> bool:
         """Whether what began and what is recorded are the same runs, each once."""

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import new_home
 
+from keiji import latches
 from keiji.latches import latch, write_latch
 from keiji.run import Result
 
@@ -57,3 +58,14 @@ def test_half_a_surrogate_pair_can_be_latched(folders):
     write_latch(folders, "ping", "abc", Result.FAILED, "\udcff")
 
     assert latch(folders, "ping").error == "\\udcff"
+
+
+def test_on_a_full_disk_a_latch_that_says_nothing_holds(folders, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(latches.files, "write", full)
+
+    write_latch(folders, "ping", "a" * 32, Result.FAILED, "ValueError: no")
+
+    assert latch(folders, "ping").error == latches.NOTHING_SAID

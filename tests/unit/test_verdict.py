@@ -127,6 +127,18 @@ def test_a_latch_that_cannot_be_written_disables_the_task_instead(folders, host)
     assert "t" not in host.armed
 
 
+def test_a_run_that_failed_on_a_full_disk_is_recorded_once_there_is_room(folders, host):
+    running.end_run(folders, "t", RUN, Result.SUCCEEDED)
+    failed = "c" * 32
+    folders.held("t").touch()
+    host.endings["t"] = Ending(run=failed, result="exit-code", status=1)
+
+    assert verdict.settle_unborn(folders, host, "t", lambda run: False) is Result.FAILED
+
+    assert "while the disk was full" in read(folders.done / failed).error
+    assert latches.latch(folders, "t").id == failed
+
+
 def test_a_run_that_never_began_is_recorded_once_and_holds(folders, host):
     running.end_run(folders, "t", RUN, Result.SUCCEEDED)
     unborn = "c" * 32
