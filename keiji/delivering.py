@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from keiji import ledger, output, running
@@ -12,18 +14,46 @@ if TYPE_CHECKING:
     from keiji.host import Host
     from keiji.store import Store
 
+_NAMED = 3  # damaged files
+
 
 def deliver(host: Host, store: Store) -> int:
     """Deliver the records of ended runs, those of dead ones too; how many there were.
 
-    Damaged run files are set aside and named.
+    Damaged run files are set aside and named. Many take a while, which a terminal is shown.
     """
     folders = store.settings.folders
     settle_dead(folders, host)
-    delivery = ledger.deliver(folders, store)
-    for path in delivery.damaged:
+    progress = _Progress(folders)
+    try:
+        delivery = ledger.deliver(folders, store, progress=progress.show)
+    finally:
+        progress.end()
+    for path in delivery.damaged[:_NAMED]:
         output.note(f"a damaged run file was set aside: {path}")
+    if len(delivery.damaged) > _NAMED:
+        output.note(f"so were {len(delivery.damaged) - _NAMED} more: see {folders.damaged}")
     return delivery.delivered
+
+
+class _Progress:
+    """A line on the terminal that counts, from the second batch on."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folder = folders.done
+        self._total = 0
+
+    def show(self, seen: int) -> None:
+        if seen < ledger.BATCH or not sys.stderr.isatty():
+            return
+        # Only now, and once: hardly ever is there a second batch.
+        self._total = self._total or seen + len(os.listdir(self._folder))
+        if self._total > seen:
+            output.progress(f"delivering records of runs: {seen} of {self._total}")
+
+    def end(self) -> None:
+        if self._total:
+            output.progress("")
 
 
 def settle_dead(folders: Folders, host: Host, thorough: bool = False) -> None:

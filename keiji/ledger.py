@@ -7,7 +7,9 @@ comes too late finds the file gone, and a run that is delivered twice changes no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from keiji.due import Firings, firings_of, run_of
 from keiji.folders import Folders
-from keiji.runfile import DamagedRunFile, Entry, listed, read
+from keiji.runfile import DamagedRunFile, Entry, listed, read, unlisted
 from keiji.running import age_of
 
 if TYPE_CHECKING:
@@ -34,14 +36,20 @@ class Delivery:
     damaged: tuple[Path, ...] = ()
 
 
-def deliver(folders: Folders, store: Store, time_zone: str | None = None) -> Delivery:
+def deliver(
+    folders: Folders,
+    store: Store,
+    time_zone: str | None = None,
+    progress: Callable[[int], None] = lambda seen: None,
+) -> Delivery:
     """Bring every ended run into the store, then unlink its file; in batches, so that 100,000 need no memory.
 
-    `time_zone` is that of schedules that name none (default: the settings'). Runs of deleted tasks are
-    dropped. Raises `StoreUnavailable`: the files stay for the next time.
+    `time_zone` is that of schedules that name none (default: the settings'); `progress` is told after each
+    batch how many files were seen. Runs of deleted tasks are dropped. Raises `StoreUnavailable`: the files
+    stay for the next time, as those do that an interrupt left.
     """
-    damaged = _set_aside_torn(folders)
-    delivered = 0
+    damaged = [*_set_aside_strange(folders), *_set_aside_torn(folders)]
+    delivered = seen = 0
     known: dict[str, Firings] = {}
     for batch in _batches(folders.done):
         entries, unreadable = _read_ended(batch)
@@ -63,6 +71,8 @@ def deliver(folders: Folders, store: Store, time_zone: str | None = None) -> Del
             if entry.task in known or not folders.builds(entry.task).exists():
                 with suppress(OSError):
                     path.unlink()
+        seen += len(batch)
+        progress(seen)
     return Delivery(delivered, tuple(damaged))
 
 
@@ -125,13 +135,21 @@ def _batches(folder: Path) -> Iterator[list[Path]]:
 
 
 def _set_aside(folders: Folders, path: Path) -> list[Path]:
-    kept = folders.damaged / path.name
+    kept, number = folders.damaged / path.name, itertools.count(1)
+    while os.path.lexists(kept):
+        kept = folders.damaged / f"{path.name}.{next(number)}"
     try:
         folders.damaged.mkdir(mode=0o700, exist_ok=True)
         path.rename(kept)
     except OSError:
         return []
     return [kept]
+
+
+def _set_aside_strange(folders: Folders) -> list[Path]:
+    """Put aside what is no file: nobody would deliver it, and in running/ it keeps a task from running."""
+    strange = [path for folder in (folders.done, folders.run / "running") for path in unlisted(folder)]
+    return [kept for path in strange for kept in _set_aside(folders, path)]
 
 
 def _set_aside_torn(folders: Folders) -> list[Path]:

@@ -23,6 +23,14 @@ def note(text: str) -> None:
     _beside(f"note: {text}")
 
 
+def progress(text: str) -> None:
+    """What is being done, in a terminal's last line, in place of what that said; empty: nothing any more."""
+    try:
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
 def error(text: str) -> None:
     """What went wrong, in red on a terminal."""
     prefix = "\x1b[31mkeiji:\x1b[0m" if has_colour(sys.stderr) else "keiji:"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from keiji.run import Result
 HEAD = "keiji 1"
 TAIL = "end"
 WHY = ("timer", "manual", "boot")
+_USUAL_FILE = 1 << 13  # bytes
 _LARGEST_FILE = 1 << 20  # bytes; the runner keeps the error text to some thousand characters
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -69,6 +71,8 @@ def escape(text: str) -> str:
 
 def unescape(text: str) -> str:
     """The text that `escape` was given."""
+    if "\\" not in text:
+        return text
     return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else "\\", text)
 
 
@@ -87,8 +91,10 @@ def lines(said: Mapping[str, object]) -> str:
 
 def read(path: Path) -> Entry:
     """The run that the file tells of; raises `DamagedRunFile`, `OSError`."""
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_FILE + 1)
+    with path.open("rb", buffering=0) as file:
+        data = file.read(_USUAL_FILE) or b""  # for the largest each read would ask for new memory
+        while _USUAL_FILE <= len(data) <= _LARGEST_FILE and (more := file.read(_LARGEST_FILE)):
+            data += more
     if len(data) > _LARGEST_FILE:
         raise DamagedRunFile("it is too large")
     return parse(data.decode("utf-8", "replace"))
@@ -140,6 +146,17 @@ def listed(folder: Path) -> Iterator[Path]:
                     yield folder / entry.name
     except FileNotFoundError:
         return
+
+
+def unlisted(folder: Path) -> list[Path]:
+    """What lies in a folder of files and is none: folders, links, pipes."""
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
+        return [
+            folder / entry.name
+            for entry in found
+            if not entry.name.startswith(".") and not entry.is_file(follow_symlinks=False)
+        ]
+    return []
 
 
 def _begun(said: dict[str, str]) -> Entry:
