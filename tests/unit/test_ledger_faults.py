@@ -1,4 +1,4 @@
-"""Delivering when something is wrong: files that are none, kills at any moment, interrupts, a hundred thousand."""
+"""Delivering when something is wrong: files that are none, kills at any moment, interrupts, many files."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_ten_thousand_are_delivered_in_as_much_memory_as_a_thousand(tmp_path):
         peaks.append(int(run_python(_PEAK, folders.workspace, folders.home, waiting)))
 
     few, many = peaks
-    assert many < few + 4096  # KiB; as values they would take six times as much
+    assert many < few + 4096  # KiB
 
 
 def test_a_terminal_is_shown_how_far_a_long_delivery_is(folders, store, monkeypatch, capsys):
