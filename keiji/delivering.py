@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keiji import ledger, output, running
@@ -12,7 +13,9 @@ from keiji.folders import Folders
 
 if TYPE_CHECKING:
     from keiji.host import Host
+    from keiji.settings import Settings
     from keiji.store import Store
+    from keiji.task import Task
 
 _NAMED = 3  # damaged files
 
@@ -26,7 +29,7 @@ def deliver(host: Host, store: Store) -> int:
     settle_dead(folders, host)
     progress = _Progress(folders)
     try:
-        delivery = ledger.deliver(folders, store, progress=progress.show)
+        delivery = ledger.deliver(folders, store, partial(zone_of, host, store.settings), progress.show)
     finally:
         progress.end()
     for path in delivery.damaged[:_NAMED]:
@@ -34,6 +37,11 @@ def deliver(host: Host, store: Store) -> int:
     if len(delivery.damaged) > _NAMED:
         output.note(f"so were {len(delivery.damaged) - _NAMED} more: see {folders.damaged}")
     return delivery.delivered
+
+
+def zone_of(host: Host, settings: Settings, task: Task) -> str:
+    """The zone of a schedule that names none: that of the units, which may not follow the settings yet."""
+    return (task.schedule.needs_zone and host.zone_of(task.slug)) or settings.time_zone
 
 
 class _Progress:

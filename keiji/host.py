@@ -123,6 +123,9 @@ class Host(Protocol):
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         """The next `n` times at which the manager will start the task once it is armed."""
 
+    def zone_of(self, slug: str) -> str | None:
+        """The zone that the task's installed units go by where its schedule names none, if they tell."""
+
     def is_polled(self, slug: str) -> bool:
         """Whether the manager fires the task too often, so that its next time is not the task's."""
 

@@ -22,6 +22,7 @@ from keiji.running import age_of
 
 if TYPE_CHECKING:
     from keiji.store import Store
+    from keiji.task import Task
 
 BATCH = 500  # files a transaction
 _FORGOTTEN = 3600.0  # seconds after which nobody can still be writing a temporary file
@@ -39,14 +40,14 @@ class Delivery:
 def deliver(
     folders: Folders,
     store: Store,
-    time_zone: str | None = None,
+    zone_of: Callable[[Task], str] | None = None,
     progress: Callable[[int], None] = lambda seen: None,
 ) -> Delivery:
     """Bring every ended run into the store, then unlink its file; in batches, so that 100,000 need no memory.
 
-    `time_zone` is that of schedules that name none (default: the settings'); `progress` is told after each
-    batch how many files were seen. Runs of deleted tasks are dropped. Raises `StoreUnavailable`: the files
-    stay for the next time, as those do that an interrupt left.
+    `zone_of` tells the zone of a schedule that names none (default: the settings'); `progress` is told after
+    each batch how many files were seen. Runs of deleted tasks are dropped. Raises `StoreUnavailable`: the
+    files stay for the next time, as those do that an interrupt left.
     """
     damaged = [*_set_aside_strange(folders), *_set_aside_torn(folders)]
     delivered = seen = 0
@@ -58,7 +59,7 @@ def deliver(
         for slug in {entry.task for entry in entries.values()} - known.keys():
             task = store.find_task(slug)
             if task:
-                known[slug] = firings_of(task, time_zone or store.settings.time_zone)
+                known[slug] = firings_of(task, zone_of(task) if zone_of else store.settings.time_zone)
         delivered += store.record_runs(
             [
                 run_of(entry, store.host, known[entry.task])

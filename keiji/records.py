@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from keiji import output, states
+from keiji.delivering import zone_of
 from keiji.errors import NoSuchTask, TaskNotBuilt
 from keiji.host import Host
 from keiji.settings import Settings
@@ -72,7 +73,7 @@ def observe(host: Host, store: Store, tasks: Iterable[Task]) -> list[tuple[Task,
     store.mend_all(
         {slug: (state.is_disabled, state.error if state.is_held else None) for slug, state in seen.items()}
     )
-    return [(task, _with_next(host, store.settings.time_zone, task, seen[task.slug])) for task in tasks]
+    return [(task, _with_next(host, store.settings, task, seen[task.slug])) for task in tasks]
 
 
 def as_dict(host: Host, settings: Settings, task: Task, state: TaskState) -> dict[str, Any]:
@@ -99,11 +100,11 @@ def as_dict(host: Host, settings: Settings, task: Task, state: TaskState) -> dic
     }
 
 
-def _with_next(host: Host, time_zone: str, task: Task, state: TaskState) -> TaskState:
+def _with_next(host: Host, settings: Settings, task: Task, state: TaskState) -> TaskState:
     """The schedule knows the next time where the manager has none (a run goes on) or fires too often."""
     if not state.is_armed or (state.next_execution is not None and not _may_be_polled(task)):
         return state
-    schedule = task.schedule.in_zone(time_zone)
+    schedule = task.schedule.in_zone(zone_of(host, settings, task))
     coming = host.coming(schedule, task.slug, datetime.now(timezone.utc), 1)
     return replace(state, next_execution=coming[0] if coming else None)
 

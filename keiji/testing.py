@@ -57,7 +57,9 @@ class MemoryHost:
 
     def render(self, task: Task, command: list[str]) -> dict[Path, str]:
         self._fault("render")
-        return dict.fromkeys(self.unit_files(task.slug), f"{task.name} {task.schedule} {command}\n")
+        policy = task.schedule.policy
+        zone = f"zone:{policy.timezone}\n" if policy.zone_is_default and task.schedule.needs_zone else ""
+        return dict.fromkeys(self.unit_files(task.slug), f"{task.name} {task.schedule} {command}\n{zone}")
 
     def log_path(self, slug: str) -> str:
         return f"memory:{slug}"
@@ -105,6 +107,10 @@ class MemoryHost:
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         return schedule.next_times(after, n, phase=timedelta(0))
+
+    def zone_of(self, slug: str) -> str | None:
+        text = files.read(self.unit_files(slug)[0]) or ""
+        return text.partition("\nzone:")[2].strip() or None
 
     def forget_failure(self, slug: str) -> None:
         ending = self.endings.get(slug)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from keiji import output, states
-from keiji.delivering import deliver
+from keiji.delivering import deliver, zone_of
 from keiji.records import FIELDS, as_dict, find, observe
 from keiji.run import Run
 from keiji.session import Session
@@ -65,7 +65,8 @@ def next_times(session: Session, name: str, n: int, as_json: bool) -> None:
     """Print the next `n` times of a task, with their zone."""
     with session.store() as store:
         task = find(session.host, store, name)
-    schedule = task.schedule.in_zone(session.settings.time_zone)
+    zone = zone_of(session.host, session.settings, task)
+    schedule = task.schedule.in_zone(zone)
     after = datetime.now(session.settings.zone)
     times = session.host.coming(schedule, task.slug, after, n)
     state = states.observe(session.folders, session.host, [task.slug])[task.slug]
@@ -75,6 +76,11 @@ def next_times(session: Session, name: str, n: int, as_json: bool) -> None:
         output.say(f"{output.moment(time)} {_zone_name(time)}")
     if schedule.kind == "Boot":
         output.note(f"{task.slug} runs at each boot")
+    if zone != session.settings.time_zone:
+        output.note(
+            f"{task.slug} goes by {zone} until `keiji system update`, "
+            f"though TIME_ZONE is {session.settings.time_zone}"
+        )
     if not state.is_armed:
         output.note(f"{task.slug} is {states.word(state)}, not armed: nothing will run until that changes")
 

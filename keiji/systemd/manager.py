@@ -120,6 +120,9 @@ class SystemdHost(HostLogs):
         first = self.timers([slug])[slug].next_elapse or after + timedelta(seconds=plan.every)
         return [first.astimezone(after.tzinfo) + k * timedelta(seconds=plan.every) for k in range(n)]
 
+    def zone_of(self, slug: str) -> str | None:
+        return names.zone(files.read(names.unit_folder() / names.timer(slug)) or "")
+
     def is_polled(self, slug: str) -> bool:
         return arming.guard(names.unit_folder(), names.timer(slug)) == "period"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ HOUSEKEEPING = "io.keiji.housekeeping.timer"
 STARTUP = "io.keiji.startup.service"
 BUS = "io.keiji.Bus1"  # the name on the session bus
 BUS_SERVICE = "io.keiji.Bus1.service"
+
+_ZONE = re.compile(r"^# Zone: (\S+), which", re.MULTILINE)
 
 
 def unit_folder() -> Path:
@@ -61,6 +64,12 @@ def slugs(files: Iterable[str]) -> list[str]:
     return sorted(
         file[len(head) : -len(tail)] for file in files if file.startswith(head) and file.endswith(tail)
     )
+
+
+def zone(timer_text: str) -> str | None:
+    """The zone that a timer goes by where its schedule names none, as its comment tells."""
+    found = _ZONE.search(timer_text)
+    return found[1] if found else None
 
 
 def other_owner(home: Path) -> str | None:

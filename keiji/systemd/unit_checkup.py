@@ -35,6 +35,10 @@ def of_task(folders: Folders, task: Task, command: list[str]) -> Iterator[Findin
     # They look ahead from the moment at which they were written, not from now.
     written = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), timezone.utc)
     wanted = units.render_task(folders, task, command, written)
+    was, is_now = (names.zone(text or "") for text in (texts[paths[1].name], wanted[paths[1].name]))
+    if was and is_now and was != is_now:
+        yield error(f"its units go by {was}, and TIME_ZONE is {is_now} now", _UPDATE, task.slug)
+        return
     differing = [name for name, text in texts.items() if text != wanted[name]]
     if any(_acting(texts[name]) != _acting(wanted[name]) for name in differing):
         said = f"{' and '.join(differing)} {'is' if len(differing) == 1 else 'are'} not what keiji writes now"

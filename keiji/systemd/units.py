@@ -32,13 +32,16 @@ def render_task(
     if plan.windows:
         windows = ",".join(f"{first}-{last}" for first, last in plan.windows)
         command = [*command, "--extras", windows]
-    if task.schedule.policy.zone_is_default and task.schedule.needs_zone and (plan.windows or firing.guard):
+    policy = task.schedule.policy
+    zone = str(policy.timezone) if policy.zone_is_default and task.schedule.needs_zone else ""
+    if zone and (plan.windows or firing.guard):
         # The settings' zone may have changed since the build, whose schedule the runner knows.
-        command = [*command, "--zone", str(task.schedule.policy.timezone)]
+        command = [*command, "--zone", zone]
     values = {
         "task": task,
         "schedule": str(task.schedule),
         "plan": plan,
+        "zone": zone,
         "note": firing.guard if firing.guard in ("boot", "period") else "",
         "tzdata": calendar.tzdata_version(),
         "held": folders.held(task.slug),
@@ -46,8 +49,8 @@ def render_task(
         "command": command,
         "filed": folders.filed.exists(),
         "limit": firing.limit,
-        "memory": task.schedule.policy.memory,
-        "cpu": task.schedule.policy.cpu,
+        "memory": policy.memory,
+        "cpu": policy.cpu,
     }
     return {
         names.service(task.slug): _render("task.service.j2", **values),

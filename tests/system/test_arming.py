@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -146,14 +147,17 @@ def test_limits_that_the_manager_cannot_enforce_are_refused_and_nothing_is_insta
         assert "keiji-t" not in systemctl("list-unit-files")
 
 
+def set_zone(keiji, zone):
+    settings = keiji.workspace / "settings.conf"
+    settings.write_text(re.sub("(?m)^TIME_ZONE=.*", f"TIME_ZONE={zone}", settings.read_text()))
+
+
 def test_after_a_change_of_the_settings_zone_an_update_moves_unit_and_guard_alike(keiji, wait_for):
     set_up(keiji, 'Schedule().on().every_day().at("00:00").missed("skip")')
-    settings = keiji.workspace / "settings.conf"
     now = datetime.now(timezone.utc)
     ahead = 23 - now.hour  # whole hours until the next full hour is midnight there
     zone = f"Etc/GMT-{ahead}" if ahead <= 12 else f"Etc/GMT+{24 - ahead}"  # the sign is POSIX's
-    text = settings.read_text()
-    settings.write_text(text.replace(text.split("TIME_ZONE=")[1].split("\n")[0], zone, 1))
+    set_zone(keiji, zone)
 
     keiji("system", "update")
 
@@ -229,3 +233,27 @@ def test_a_task_may_delete_itself(keiji, systemctl, wait_for):
 
     wait_for(lambda: "keiji-t" not in systemctl("list-units", "--all", "--plain"), "the task to be gone")
     wait_for(lambda: json.loads(keiji("task", "get", "--json").stdout) == [], "its record to be gone")
+
+
+def test_another_time_zone_is_followed_at_the_next_update_or_build_and_told_until_then(keiji, systemctl):
+    keiji("init")
+    set_zone(keiji, "Africa/Nairobi")
+    for name in ("updated", "rebuilt"):
+        keiji.write_task(name, PRINTS, 'Schedule().cron("0 0 1 1 *")')
+    keiji("task", "build", "--all")
+    keiji("system", "start")
+    set_zone(keiji, "Asia/Tokyo")
+
+    for name in ("updated", "rebuilt"):
+        said = keiji("task", "next", name)
+        assert said.stdout.splitlines()[0].endswith("-01-01T00:00:00+03:00 Africa/Nairobi")
+        assert f"{name} goes by Africa/Nairobi until `keiji system update`" in said.stderr
+    assert "go by Africa/Nairobi, and TIME_ZONE is Asia/Tokyo now" in keiji("doctor", status=1).stdout
+
+    keiji("task", "build", "rebuilt")
+    assert "goes by" not in keiji("task", "next", "rebuilt").stderr
+    keiji("system", "update")
+    for name in ("updated", "rebuilt"):
+        assert "Asia/Tokyo" in keiji("task", "next", name).stdout
+        assert "Asia/Tokyo" in systemctl("show", "--property=TimersCalendar", f"keiji-{name}.timer")
+    assert "go by" not in keiji("doctor", status=1).stdout.replace("schedules go by", "")

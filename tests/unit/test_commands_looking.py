@@ -11,6 +11,8 @@ from commanding import Place
 from recording import a_run, an_entry, ended
 
 from keiji.commands import listing, looking
+from keiji.commands.update import update
+from keiji.delivering import deliver
 from keiji.errors import NoSuchTask, TaskNotBuilt
 from keiji.host import Timer
 from keiji.run import Result, Trigger
@@ -309,6 +311,47 @@ def test_a_schedule_without_a_zone_goes_by_the_settings(nairobi: Place, capsys: 
     looking.next_times(nairobi.session, "ping", 1, as_json=False)
 
     assert capsys.readouterr().out.endswith("-01-01T00:00:00+03:00 Africa/Nairobi\n")
+
+
+def test_until_the_units_follow_another_zone_the_times_are_those_of_the_units(
+    place: Place, capsys: Out
+) -> None:
+    place.add(schedule=Schedule().cron("0 0 1 1 *"))
+    place.in_zone("Africa/Nairobi")
+
+    looking.next_times(place.session, "ping", 1, as_json=False)
+
+    said = capsys.readouterr()
+    assert said.out.endswith("-01-01T00:00:00+00:00 UTC\n")
+    assert said.err == (
+        "note: ping goes by UTC until `keiji system update`, though TIME_ZONE is Africa/Nairobi\n"
+    )
+    update(place.session, cc=False)
+    capsys.readouterr()
+    looking.next_times(place.session, "ping", 1, as_json=False)
+    said = capsys.readouterr()
+    assert (said.out[-22:], said.err) == ("+03:00 Africa/Nairobi\n", "")
+
+
+def test_a_schedule_that_needs_no_zone_follows_none(place: Place, capsys: Out) -> None:
+    place.add()
+    place.in_zone("Africa/Nairobi")
+
+    looking.next_times(place.session, "ping", 1, as_json=False)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_until_the_units_follow_another_zone_a_run_was_due_by_that_of_the_units(place: Place) -> None:
+    place.add(schedule=Schedule().on().every_day().at("12:01"))
+    place.in_zone("Africa/Nairobi")
+    place.wait_for_delivery(ended(an_entry(1)))  # at 12:01 UTC
+
+    with place.session.store() as store:
+        deliver(place.host, store)
+        (run,) = store.runs("ping")
+
+    assert (run.trigger, run.due) == (Trigger.TIMER, run.began)
 
 
 def test_next_times_in_json_are_a_list(place: Place, capsys: Out) -> None:

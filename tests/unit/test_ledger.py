@@ -127,7 +127,7 @@ def test_what_is_still_being_written_waits(folders, store):
 def test_due_time_and_reason_are_told_at_delivery(folders, store):
     store.save_task(a_task("ping", Schedule().on().every_day().at("15:00").build()))
     leave(folders, 2)  # at 12:02 UTC, 15:02 in Nairobi
-    deliver(folders, store, "Africa/Nairobi")
+    deliver(folders, store, lambda task: "Africa/Nairobi")
 
     (run,) = store.runs("ping")
     assert (run.trigger, run.host) == (Trigger.CATCH_UP, store.host)

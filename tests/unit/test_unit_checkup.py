@@ -77,12 +77,12 @@ def test_a_period_knows_no_clock_changes_and_grows_never_old(folders: Folders) -
     assert found(folders, a_task()) == []
 
 
-def test_another_zone_is_an_error_that_names_the_files(folders: Folders) -> None:
+def test_another_zone_is_an_error_that_names_both(folders: Folders) -> None:
     install(folders, in_zone("Europe/Berlin"))
 
     finding = only(found(folders, in_zone("America/New_York")))
     assert (finding.task, finding.remedy) == ("ping", UPDATE)
-    assert names.timer("ping") in finding.message
+    assert finding.message == "its units go by Europe/Berlin, and TIME_ZONE is America/New_York now"
 
 
 @pytest.mark.parametrize("name", [names.service("ping"), names.timer("ping")])
