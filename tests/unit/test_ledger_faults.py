@@ -23,7 +23,7 @@ from recording import *
 folders = Folders(Path(sys.argv[1]), Path(sys.argv[2]))
 ledger.BATCH = 5
 print("ready", flush=True)
-with open_store(Settings(folders)) as store:
+with open_store(settings_of(folders)) as store:
     ledger.deliver(folders, store, progress=lambda seen: print(seen, flush=True))
 """
 _PEAK = """
@@ -50,6 +50,13 @@ def folders(tmp_path):
 @pytest.fixture
 def store(folders):
     with ready_store(folders, "ping", "other") as store:
+        yield store
+
+
+@pytest.fixture
+def either(settle, folders):
+    """A store in SQLite, then one in PostgreSQL."""
+    with ready_store(settle(folders), "ping") as store:
         yield store
 
 
@@ -126,7 +133,7 @@ def test_many_damaged_files_are_told_in_few_lines(folders, store, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_two_readers_that_are_killed_again_and_again_lose_nothing_and_double_nothing(folders, store):
+def test_two_readers_that_are_killed_again_and_again_lose_nothing_and_double_nothing(folders, either):
     count, chance = 120, random.Random(7)
     leave(folders, *range(1, count + 1))
     kills = 0
@@ -141,10 +148,10 @@ def test_two_readers_that_are_killed_again_and_again_lose_nothing_and_double_not
             reader.communicate()
 
     assert kills >= 4
-    assert _recorded(store) == list(range(1, count + 1))
+    assert _recorded(either) == list(range(1, count + 1))
 
 
-def test_a_reader_that_is_interrupted_leaves_the_rest_for_the_next(folders, store):
+def test_a_reader_that_is_interrupted_leaves_the_rest_for_the_next(folders, either):
     leave(folders, *range(1, 2001))
     reader = start_python(_READER, folders.workspace, folders.home)
     for _ in range(3):
@@ -154,10 +161,10 @@ def test_a_reader_that_is_interrupted_leaves_the_rest_for_the_next(folders, stor
     reader.communicate(timeout=60)
 
     assert reader.returncode == -signal.SIGINT
-    recorded = len(_recorded(store))
+    recorded = len(_recorded(either))
     assert 0 < recorded < 2000
-    assert deliver(folders, store).delivered == 2000 - recorded
-    assert _recorded(store) == list(range(1, 2001))
+    assert deliver(folders, either).delivered == 2000 - recorded
+    assert _recorded(either) == list(range(1, 2001))
 
 
 def test_ten_thousand_are_delivered_in_as_much_memory_as_a_thousand(tmp_path):
