@@ -64,11 +64,6 @@ class Store:
         return self._host
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other machines may keep their rows in the same database."""
-        return self._engine.is_shared
-
-    @property
     def where(self) -> str:
         """The database's name for people."""
         return self._engine.where

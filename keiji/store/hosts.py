@@ -62,7 +62,7 @@ def machine_name() -> str:
 def _ours(engine: Engine, folders: Folders, rows: list[Any], installation: str) -> str:
     """The name that is this folder's, or empty where none is and the machine's is free."""
     for name, owner, machine in rows:
-        if owner == installation and machine not in ("", _machine()):
+        if owner == installation and machine and _machine() not in ("", machine):
             raise StoreUnavailable(
                 f"{folders.home} was copied from another machine, whose tasks are those of {name!r} in "
                 f"{engine.where}: remove {_path(folders)} on this one to begin under its own name, or, if it "

@@ -77,7 +77,7 @@ class PostgresEngine(Engine):
                 yield database
             finally:
                 if self._connection is not None:
-                    self._connection.longest = self._longest
+                    self._connection.longest = self._longest + _GRACE
 
     def create(self) -> None:
         ((encoding, schema),) = self.ask("SELECT getdatabaseencoding(), current_schema()")
@@ -108,24 +108,21 @@ class PostgresEngine(Engine):
 
     def _execute(self, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connect()
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
-    def _connect(self) -> Any:
-        connection = self._driver.connect(
-            connection_factory=_connection_class(self._driver), **self._address.parameters
+    def _connect(self) -> None:
+        kind = _connection_class(self._driver)
+        self._connection = self._driver.connect(connection_factory=kind, **self._address.parameters)
+        self._connection.longest = self._longest + _GRACE
+        self._connection.autocommit = True  # `writing` says BEGIN
+        self._execute(
+            f"SET statement_timeout = {int(self._longest * 1000)};"
+            f"SET lock_timeout = {max(1, int(self.patience * 1000))};"
+            f"SET idle_in_transaction_session_timeout = '{_IDLE}s'"
         )
-        connection.longest = self._longest + _GRACE
-        connection.autocommit = True  # `writing` says BEGIN
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET statement_timeout = {int(self._longest * 1000)};"
-                f"SET lock_timeout = {max(1, int(self.patience * 1000))};"
-                f"SET idle_in_transaction_session_timeout = '{_IDLE}s'"
-            )
-        return connection
 
     def _connected_writer(self) -> Any:
         """A peewee database on the same connection, which never begins or ends a transaction itself."""

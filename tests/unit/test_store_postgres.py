@@ -293,6 +293,22 @@ def test_a_frozen_server_is_given_up_whether_connected_or_not(own_postgres, fold
         assert store.tasks() == other.tasks() == []
 
 
+def test_a_network_that_falls_silent_anywhere_is_given_up(postgres, folders, schema, monkeypatch):
+    monkeypatch.setattr("keiji.store.postgres._SHORTEST", 0.1)
+    monkeypatch.setattr("keiji.store.postgres._GRACE", 0.1)
+    with Relay(postgres.port) as relay:
+        url = schema.replace(f":{postgres.port}/", f":{relay.port}/") + "&connect_timeout=2"
+        for is_connected in (True, False):
+            with _store(folders, url, patience=0.1) as store:
+                store.migrate()
+                if not is_connected:
+                    store.close()
+                relay.silence()
+                assert "does not answer" in _said(lambda store=store: store.record_runs([a_run()]))
+                relay.hear()
+                assert store.tasks() == []
+
+
 def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(postgres, folders, schema):
     with _store(folders, schema) as store:
         store.save_task(a_task())
