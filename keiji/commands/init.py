@@ -7,6 +7,7 @@ from keiji.folders import Folders
 from keiji.host import Host
 from keiji.session import check_owner
 from keiji.store import open_store
+from keiji.store.migrations import LATEST
 
 
 def init(folders: Folders, host: Host) -> None:
@@ -27,7 +28,8 @@ def init(folders: Folders, host: Host) -> None:
         if new_database:
             made.append(f"made {folders.database}")
         elif steps:
-            made.append(f"brought {store.where} up to date")
+            done = "made keiji's tables in" if steps == LATEST else "brought up to date:"
+            made.append(f"{done} {store.where}")
     made += [f"installed {name}" for name in host.install_system()]
     for warning in [*warnings, *host.advice(), *host.bus_advice()]:
         output.note(warning)

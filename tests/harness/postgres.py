@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -189,7 +190,8 @@ class Server:
         main = postmaster(self.folder)
         assert main is not None, "the server is not running"
         for pid in processes(main):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a session or a helper may end meanwhile
+                os.kill(pid, number)
 
 
 def programs() -> Path:
