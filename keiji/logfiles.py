@@ -29,6 +29,9 @@ class LogFiles:
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
 
+    def log_path(self, slug: str) -> str:
+        return str(self.folders.task_log(slug))
+
     def log(self, slug: str, level: str, message: str) -> None:
         """Into the task's log, and the scheduler's, which is about all of them."""
         self._append(self.folders.task_log(slug), self.folders.builds(slug), level, message)
@@ -41,6 +44,13 @@ class LogFiles:
     def append_service(self, name: str, line: str) -> None:
         """A line that is formatted already."""
         self._write(self.folders.service_log(name), self.folders.home, line)
+
+    def now(self) -> str:
+        """The time in the zone of the settings, as lines have it."""
+        now = datetime.fromtimestamp(time.time(), timezone.utc)
+        with suppress(KeijiError, OSError):
+            now = now.astimezone(settings.load(self.folders)[0].zone)
+        return now.isoformat(timespec="milliseconds")
 
     def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
         return _read(self.folders.task_log(slug), lines, span)
@@ -61,11 +71,7 @@ class LogFiles:
         return _follow(self.folders.service_log(part), lines)
 
     def _append(self, path: Path, owner: Path, level: str, message: str) -> None:
-        now = datetime.fromtimestamp(time.time(), timezone.utc)
-        with suppress(KeijiError, OSError):
-            now = now.astimezone(settings.load(self.folders)[0].zone)
-        at = now.isoformat(timespec="milliseconds")
-        self._write(path, owner, f"time={at} level={level} msg={runner_files.quote(message)}")
+        self._write(path, owner, f"time={self.now()} level={level} msg={runner_files.quote(message)}")
 
     def _write(self, path: Path, owner: Path, line: str) -> None:
         """A log that can't be written undoes nothing."""

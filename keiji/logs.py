@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, MutableMapping
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keiji import files
 from keiji.folders import Folders
 from keiji.host import LogLine
-from keiji.runner_files import quote, stamp
+from keiji.runner_files import quote
+
+if TYPE_CHECKING:
+    from keiji.logfiles import LogFiles
 
 _URGENCY = {"error": "<3>", "warning": "<4>"}  # as sd-daemon(3) has it
 
@@ -57,10 +59,17 @@ def service_log(folders: Folders, name: str) -> Callable[..., None]:
     """
     import structlog  # takes five times as long as Python's own start
 
-    sink = _LineWriter(folders, name) if _is_kept() else sys.stderr
+    from keiji.logfiles import LogFiles
+
+    filed = LogFiles(folders)
+    sink = _LineWriter(filed, name) if _is_kept() else sys.stderr
+
+    def with_time(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
+        return f"time={filed.now()} level={level.upper()} {_words(fields)}"
+
     logger = structlog.wrap_logger(
         structlog.PrintLogger(sink),  # type: ignore[arg-type]
-        processors=[_for_journal if "JOURNAL_STREAM" in os.environ else _for_file],
+        processors=[_for_journal if "JOURNAL_STREAM" in os.environ else with_time],
         wrapper_class=structlog.BoundLogger,
     )
 
@@ -73,10 +82,8 @@ def service_log(folders: Folders, name: str) -> Callable[..., None]:
 class _LineWriter:
     """What `structlog.PrintLogger` writes to: collects a line, and writes it whole."""
 
-    def __init__(self, folders: Folders, name: str) -> None:
-        from keiji.logfiles import LogFiles
-
-        self._append = LogFiles(folders).append_service
+    def __init__(self, filed: LogFiles, name: str) -> None:
+        self._append = filed.append_service
         self._name, self._text = name, ""
 
     def write(self, text: str) -> None:
@@ -91,10 +98,6 @@ class _LineWriter:
 
 def _for_journal(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
     return _URGENCY.get(level, "<6>") + _words(fields)
-
-
-def _for_file(_: Any, level: str, fields: MutableMapping[str, Any]) -> str:
-    return f"time={stamp(time.time())} level={level.upper()} {_words(fields)}"
 
 
 def _words(fields: MutableMapping[str, Any]) -> str:

@@ -340,6 +340,8 @@ class Run:
         plain = self.result == "succeeded" and listened and not self.stopped
         if not plain or self.spoke or self.config.GUARD == "period":
             rare().settle(self, listened)
+        elif captured:
+            captured.sync()
         if self.file:
             try:
                 try:
@@ -503,7 +505,7 @@ def main(config: "Any", file: str) -> None:
     run.watch()
     run.identify()
     if b"JOURNAL_STREAM" not in posix.environ:
-        rare().capture(run)
+        rare("logs").capture_run(run)
     if (config.GUARD or extras or config.HOST != "linux") and not rare().is_due(run, extras):
         return
     if not run.begin():

@@ -14,7 +14,10 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from keiji import runner, runner_files
+    from keiji.runner import Run
 else:
     runner = sys.modules["keiji.runner" if __name__[:6] == "keiji." else "__main__"]
     runner_files = runner.rare("files")
@@ -25,6 +28,13 @@ _CHUNKS = 20  # more than a pipe holds, unless somebody has made it larger
 _HELD = 1 << 18  # bytes of lines that wait while the disk is full
 _RETRY = 1000  # milliseconds
 _DEAF = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
+
+
+def capture_run(run: "Run") -> None:
+    """What a run says goes to its task's log."""
+    home, slug = run.config.HOME, run.config.SLUG
+    path, owner = f"{home}/logs/tasks/{slug}/task.log", f"{home}/exec/tasks/{slug}"
+    runner.captured = capture(path, run.id, run.config.SETTINGS, owner)
 
 
 def capture(path: str, run: str, settings: str, owner: str) -> "Captured | None":
@@ -63,6 +73,11 @@ class Captured:
 
     def sync(self) -> None:
         """Wait until what was said is in the file; not for ever."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                pass
         try:
             if self._identities() != self._are:
                 return  # the function has closed them, and another file may have the number
@@ -90,12 +105,12 @@ class Captured:
         return [posix.fstat(fd).st_ino for fd in (self._ask, self._answers)]
 
 
-def _close(fds: "object") -> None:
-    for fd in fds:  # type: ignore[attr-defined]
+def _close(fds: "Iterable[int]") -> None:
+    for fd in fds:
         posix.close(fd)
 
 
-def _start(work: "object") -> bool:
+def _start(work: "Callable[[], None]") -> bool:
     """Do that in a process that is no child of this one; whether it could be started."""
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _DEAF)
     try:
@@ -106,7 +121,7 @@ def _start(work: "object") -> bool:
                 if runner.fork_now():
                     status = 0
                 else:  # the signals that end a run stay blocked here
-                    work()  # type: ignore[operator]
+                    work()
             finally:
                 runner.exit_now(status)
         return posix.waitpid(child, 0)[1] == 0

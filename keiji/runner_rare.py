@@ -190,14 +190,6 @@ def _exists(path: str) -> bool:
     return True
 
 
-def capture(run: "Run") -> None:
-    """No journal listens: where output would be lost it goes to the task's log file."""
-    home, slug = run.config.HOME, run.config.SLUG
-    path, owner = f"{home}/logs/tasks/{slug}/task.log", f"{home}/exec/tasks/{slug}"
-    runner.captured = runner.rare("logs").capture(path, run.id, run.config.SETTINGS, owner)
-    run.spoke = run.spoke or runner.captured is not None
-
-
 # how a run ends
 
 

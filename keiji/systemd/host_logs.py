@@ -66,8 +66,7 @@ class HostLogs:
         self.files = LogFiles(folders)
 
     def log_path(self, slug: str) -> str:
-        path = self.folders.task_log(slug)
-        return str(path) if are_files(self.folders) else f"journal:{names.service(slug)}"
+        return self.files.log_path(slug) if are_files(self.folders) else f"journal:{names.service(slug)}"
 
     def log(self, slug: str, level: str, message: str) -> None:
         tied = [("USER_UNIT", names.service(slug)), ("USER_UNIT", names.TARGET), ("KEIJI_TASK", slug)]

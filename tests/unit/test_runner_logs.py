@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -276,6 +277,17 @@ def test_where_the_log_can_not_be_made_the_run_goes_on(tmp_path: Path) -> None:
     build = run(tmp_path, "def function():\n    print('x' * 1_000_000)\n")
 
     assert build.record()["result"] == "succeeded"
+
+
+def test_where_no_room_is_left_no_line_is_torn_and_the_run_goes_on(tmp_path: Path) -> None:
+    function = "def function():\n    for n in range(9000):\n        print('line', n)\n"
+    build = Build(tmp_path, function)
+    room = (4000, 4000)
+    started(build, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, room)).wait(WAIT)
+
+    assert build.record()["result"] == "succeeded"
+    assert 30 < len(said(build)) < 60
+    assert said(build) == [f"line {n}" for n in range(len(said(build)))]
 
 
 def test_what_a_full_disk_kept_out_is_counted_once_there_is_room(tmp_path: Path) -> None:
