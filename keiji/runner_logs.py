@@ -79,13 +79,20 @@ class Captured:
             except (OSError, ValueError, AttributeError):
                 pass
         try:
-            if self._identities() != self._are:
-                return  # the function has closed them, and another file may have the number
-            token = posix.urandom(8)
-            posix.write(self._ask, token)
-            self._wait_for(token)
+            if self.files():
+                token = posix.urandom(8)
+                posix.write(self._ask, token)
+                self._wait_for(token)
         except OSError:
             pass
+
+    def files(self) -> "list[int]":
+        """Its two descriptors, the lower first; none once the function has closed or taken them."""
+        try:
+            is_ours = self._identities() == self._are
+        except OSError:
+            is_ours = False
+        return sorted((self._ask, self._answers)) if is_ours else []
 
     def _wait_for(self, token: bytes) -> None:
         give_up, pause, answer = time.monotonic() + _SYNC_PATIENCE, 0.0002, b""

@@ -238,7 +238,10 @@ def execute(run: "Run", really: object, *arguments: object) -> None:
     could_not = posix.read(reader, 1)  # closed by the exec
     posix.close(reader)
     if not could_not:
-        posix.closerange(3, 1 << 20)  # as exec does; a lock, say, would be held to the end
+        low = 3  # as exec does; a lock, say, would be held to the end
+        for kept in [*(runner.captured.files() if runner.captured else ()), 1 << 20]:
+            posix.closerange(low, kept)
+            low = kept + 1
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if could_not:
         _handle({_SIGTERM: run.on_term})

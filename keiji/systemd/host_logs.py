@@ -11,13 +11,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from keiji import files
 from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.host import LogLine, Span
-from keiji.logfiles import SCHEDULER, LogFiles
 from keiji.systemd import bus_service, journal, names
+
+if TYPE_CHECKING:
+    from keiji.logfiles import LogFiles
 
 _PAUSE = 0.05
 _PATIENCE = 3.0  # seconds for a line to come back from the journal
@@ -63,10 +67,17 @@ class HostLogs:
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
-        self.files = LogFiles(folders)
+
+    @cached_property
+    def files(self) -> LogFiles:
+        from keiji.logfiles import LogFiles  # most commands read and write none
+
+        return LogFiles(self.folders)
 
     def log_path(self, slug: str) -> str:
-        return self.files.log_path(slug) if are_files(self.folders) else f"journal:{names.service(slug)}"
+        return (
+            str(self.folders.task_log(slug)) if are_files(self.folders) else f"journal:{names.service(slug)}"
+        )
 
     def log(self, slug: str, level: str, message: str) -> None:
         tied = [("USER_UNIT", names.service(slug)), ("USER_UNIT", names.TARGET), ("KEIJI_TASK", slug)]
@@ -76,7 +87,7 @@ class HostLogs:
     def tell_scheduler(self, message: str) -> None:
         """What the manager itself says where there is a journal."""
         if are_files(self.folders):
-            self.files.tell(SCHEDULER, "INFO", message)
+            self.files.tell("scheduler", "INFO", message)
 
     def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
         filed = self.files.task_log(slug, lines, span)

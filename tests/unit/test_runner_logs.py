@@ -101,6 +101,7 @@ def test_what_is_said_comes_back(tmp_path: Path, speak: str, messages: list[str]
         ("import os; os._exit(3)", "failed", "keiji: the function ended the process with status 3"),
         ("import sys; sys.exit(2)", "failed", "keiji: the function ended the process with status 2"),
         ("1 / 0", "failed", "ZeroDivisionError: division by zero"),
+        ("import os; os.execlp('echo', 'echo', 'of another program')", "succeeded", "of another program"),
     ],
 )
 def test_the_last_line_is_there_before_the_record_ends(
