@@ -18,6 +18,7 @@ import directive
 import firing
 import idle
 import many
+import records
 from row import Row, table
 
 MEASUREMENTS: dict[str, Callable[[], Row | Sequence[Row]]] = {
@@ -31,6 +32,8 @@ MEASUREMENTS: dict[str, Callable[[], Row | Sequence[Row]]] = {
     "get": cli.get,
     "help": cli.help_,
     "directive": directive.rows,
+    "deliver": records.deliver,
+    "history": records.long_history,
     "idle": idle.processes,
 }
 
