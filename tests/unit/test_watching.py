@@ -46,7 +46,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def watch(place: Place, *steps: Callable[[], object], as_json: bool = False) -> WatchedSession:
     """Watch while the steps are done, until Ctrl-C."""
-    session = WatchedSession(place.folders, place.session.settings, place.host, place.session.bus, [*steps])
+    session = WatchedSession(place.folders, place.session.settings, place.host, place.session.bus, steps=[*steps])
     with pytest.raises(KeyboardInterrupt):
         watching.watch(session, as_json)
     return session
