@@ -46,7 +46,9 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def watch(place: Place, *steps: Callable[[], object], as_json: bool = False) -> WatchedSession:
     """Watch while the steps are done, until Ctrl-C."""
-    session = WatchedSession(place.folders, place.session.settings, place.host, place.session.bus, steps=[*steps])
+    session = WatchedSession(
+        place.folders, place.session.settings, place.host, place.session.bus, steps=[*steps]
+    )
     with pytest.raises(KeyboardInterrupt):
         watching.watch(session, as_json)
     return session
@@ -147,7 +149,9 @@ def test_a_bus_that_is_gone_or_a_reader_that_left_ends_it(place: Place, problem:
     def end() -> None:
         raise problem
 
-    session = WatchedSession(place.folders, place.session.settings, place.host, place.session.bus, [end])
+    session = WatchedSession(
+        place.folders, place.session.settings, place.host, place.session.bus, steps=[end]
+    )
     with pytest.raises(type(problem)):
         watching.watch(session, False)
 
