@@ -8,6 +8,7 @@ import pytest
 from commanding import Place
 from recording import a_run, query
 
+from keiji import cli
 from keiji.commands.everyones import list_everyones
 from keiji.commands.listing import list_tasks
 from keiji.run import Result
@@ -91,6 +92,14 @@ def test_without_it_only_this_machines_tasks_are_listed(shared: Place, capsys: O
     list_tasks(shared.session, as_json=True)
 
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["mine"]
+
+
+def test_it_is_not_watched(capsys: Out) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["task", "list", "--watch", "--all-hosts"])
+
+    assert ended.value.code == 2
+    assert "--all-hosts" in capsys.readouterr().err
 
 
 def test_where_nobody_has_a_task_it_is_said_how_to_make_one(place: Place, capsys: Out) -> None:

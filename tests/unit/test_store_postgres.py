@@ -233,6 +233,8 @@ def test_a_user_without_rights_is_told_so(postgres, folders):
 
 
 def test_ids_are_compared_byte_by_byte_in_a_database_of_any_language(postgres, folders):
+    if int(postgres.sql("SHOW server_version_num")[0][0]) < 150000:
+        pytest.skip("before PostgreSQL 15 a database's language is one that the machine has")
     postgres.sql("CREATE DATABASE german TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de' OWNER keiji")
     with _store(folders, postgres.url("german")) as store:
         for name in ("zebra", "a b", "a_c", "ab"):
