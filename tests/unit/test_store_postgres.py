@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from postgres import PASSWORD, Server
-from recording import a_run, a_task, new_home, query, ready_store, run_python, settings_of
+from recording import a_run, a_task, connect, new_home, query, ready_store, run_python, settings_of
 from relay import Relay
 
 from keiji.errors import StoreUnavailable
@@ -369,3 +371,35 @@ def test_a_write_that_another_transaction_crossed_is_done_again(postgres, folder
 
         assert store.record_runs([a_run()]) == 1
     assert len(tries) == 3
+
+
+def test_a_real_deadlock_is_gone_by_the_second_try(postgres, folders, schema):
+    tries = []
+    set_build = "UPDATE task SET build = %s WHERE slug = %s"
+
+    def cross(models, database, host):
+        tries.append(host)
+        database.execute_sql(set_build, ("mine", "a"))
+        if len(tries) == 1:
+            crossing.start()
+        database.execute_sql(set_build, ("mine", "b"))  # the other has it, and waits for this one's
+
+    def close_the_circle():
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE task%'"
+        )
+        while not postgres.sql(waiting):
+            pass  # who waits first is who finds the deadlock
+        other.cursor().execute(set_build + "; COMMIT", ("theirs", "a"))
+
+    with _store(folders, schema) as store, closing(connect(folders)) as other:
+        for slug in ("a", "b"):
+            store.save_task(a_task(slug))
+        other.cursor().execute("BEGIN; " + set_build, ("theirs", "b"))
+        crossing = threading.Thread(target=close_the_circle)
+
+        store._write(cross)
+        crossing.join()
+
+        assert len(tries) == 2
+        assert [task.build for task in store.tasks()] == ["mine", "mine"]
