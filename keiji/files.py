@@ -18,7 +18,8 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         os.replace(spare, path)
     except BaseException as problem:
         spare.unlink(missing_ok=True)
-        if isinstance(problem, OSError) and problem.filename is None:  # a full disk names none
+        # A full disk names none, and the temporary one says nothing to anybody.
+        if isinstance(problem, OSError) and (problem.filename is None or Path(problem.filename) == spare):
             problem.filename = str(path)
         raise
 

@@ -69,8 +69,8 @@ def run_of_id(ask: Ask, host: str, run: str) -> Run | None:
 
 def prunable(ask: Ask, host: str, keep_count: int, before: int) -> list[int]:
     """The ids of the tasks with more runs than `keep_count`, or older ones than `before` (microseconds)."""
-    query = (
-        "SELECT task FROM run WHERE host = ? GROUP BY task "
+    query = (  # by way of the tasks: so it reads the index alone
+        "SELECT run.task FROM task JOIN run ON run.task = task.id WHERE task.host = ? GROUP BY run.task "
         "HAVING count(*) > ? OR (min(began) < ? AND count(*) > 1)"
     )
     return [row[0] for row in ask(query, host, keep_count, before)]

@@ -20,7 +20,7 @@ _MEANINGS = {
     "full": "the disk that holds {where} is full: free some space on it",
     "readonly|read-only": "{where} cannot be written: check its owner and mode",
     "unable to open": "{where} cannot be opened: `keiji init` makes it where it is missing; "
-    "else check its owner and mode",
+    "else check its owner and mode, and that its disk takes more files",
     "disk i/o": "the disk that holds {where} fails or is full: free some space on it, "
     "and look at the system's log",
     "malformed|not a database": "{where} is damaged: move it away, then `keiji init` "

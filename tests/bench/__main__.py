@@ -1,6 +1,6 @@
 """Measures keiji beside its floor, each pair in one run, and prints the ratios: `make bench`.
 
-    make bench              everything, some nine minutes
+    make bench              everything, some twelve minutes
     make bench ONLY=cpu     one of them; several with commas between
 
 Both sides of a pair take turns, and medians are compared, since a machine is never quiet. A figure over

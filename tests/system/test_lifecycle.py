@@ -137,3 +137,28 @@ def test_whatever_happens_the_manager_agrees_with_the_state_machine(keiji, syste
             suppress_health_check=[*HealthCheck],
         ),
     )
+
+
+def test_a_task_is_stopped_and_disabled_though_the_settings_are_broken(keiji, systemctl, wait_for):
+    keiji("init")
+    keiji.write_task(
+        "t", "import time\ndef function():\n    time.sleep(600)\n", "Schedule().run().every(1).hours()"
+    )
+    keiji("task", "build", "t")
+    keiji("system", "start")
+    systemctl("start", "--no-block", "keiji-t.service")
+    wait_for((keiji.home / "run" / "running" / "t").exists, "the run")
+    settings = keiji.workspace / "settings.conf"
+    settings.write_text("DB_URL=postgres//u:hunter2@h/d\n")
+
+    refused = keiji("task", "enable", "t", status=1).stderr
+    assert refused.startswith(f"keiji: {settings}, line 1: DB_URL must be ")
+    stopped, disabled = (keiji("task", verb, "t") for verb in ("stop", "disable"))
+
+    assert "stopped; the schedule goes on" in stopped.stdout
+    assert systemctl("is-enabled", "keiji-t.timer") == "disabled"
+    keiji("system", "stop")
+    journal = systemctl("status", "-n", "100", "io.keiji.Bus1.service")
+    assert "hunter2" not in journal + refused + stopped.stderr + disabled.stderr
+    settings.write_text("TIME_ZONE=UTC\n")
+    assert "stopped" in keiji("task", "history", "t").stdout

@@ -178,6 +178,21 @@ def test_a_latch_that_cannot_be_written_is_left_to_the_handler_of_the_failed_uni
     assert build.files() == {"running/demo"}, "what has no end blocks the next firing"
 
 
+def test_on_a_full_disk_a_failure_holds_by_a_latch_without_words(tmp_path: Path) -> None:
+    full = (
+        "import resource\ndef function():\n    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n    1 / 0\n"
+    )
+    build = Build(tmp_path, full)
+
+    ended = build.run()
+
+    assert ended.status == 1
+    assert "the task is held, but why cannot be written down" in ended.errors
+    assert "this run cannot be recorded" in ended.errors
+    assert build.files() == {"held/demo"}
+    assert (build.run_folder / "held/demo").read_bytes() == b""
+
+
 def test_elsewhere_than_on_linux_the_runner_looks_at_the_latch(tmp_path: Path) -> None:
     build = Build(tmp_path, HELLO, HOST="macos")
     build.write("held/demo")
