@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -14,7 +15,7 @@ from keiji import marks, output, running
 from keiji.doctor.patient import Patient, lasting
 from keiji.findings import FOLDERS, Check, Finding, error, note, warning
 from keiji.folders import Folders
-from keiji.runfile import listed
+from keiji.runfile import listed, unlisted
 from keiji.running import age_of
 
 _UNDELIVERED = 2 * 3600.0  # seconds; the hourly unit delivers
@@ -44,10 +45,11 @@ def _records(patient: Patient) -> Iterator[Finding]:
 
 
 def _damaged(patient: Patient) -> Iterator[Finding]:
-    found = len([*listed(patient.folders.damaged)])
+    folder = patient.folders.damaged
+    found = len([*listed(folder), *unlisted(folder)])
     if found:
-        said = f"{found} run file{'s' * (found > 1)} in {patient.folders.damaged} can't be read"
-        yield warning(said, f"see what they say, then `rm {patient.folders.damaged}/*`")
+        said = f"{found} run file{'s' * (found > 1)} in {folder} can't be read"
+        yield warning(said, f"see what they say, then `rm -r {shlex.quote(str(folder))}/*`")
 
 
 def _runs(patient: Patient) -> Iterator[Finding]:

@@ -41,11 +41,11 @@ def test_records_that_nobody_delivers_are_an_error(well: Place, hours: float, is
 
 
 def test_run_files_that_were_set_aside_are_a_warning(well: Place) -> None:
-    (well.folders.damaged / "x").touch()
+    (well.folders.damaged / "x").mkdir()
 
     found = finding(well, "damaged", "warning")
     assert found.message == f"1 run file in {well.folders.damaged} can't be read"
-    assert f"`rm {well.folders.damaged}/*`" in found.remedy
+    assert f"`rm -r {well.folders.damaged}/*`" in found.remedy
 
 
 # runs
