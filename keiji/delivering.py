@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keiji import ledger, output, running
@@ -28,15 +29,20 @@ def deliver(host: Host, store: Store) -> int:
     folders = store.settings.folders
     settle_dead(folders, host)
     progress = _Progress(folders)
+    damaged: list[Path] = []
+    zone = partial(zone_of, host, store.settings)
     try:
-        delivery = ledger.deliver(folders, store, partial(zone_of, host, store.settings), progress.show)
-    finally:
+        return ledger.deliver(folders, store, zone, progress.show, damaged).delivered
+    finally:  # nobody tells of these again
         progress.end()
-    for path in delivery.damaged[:_NAMED]:
+        _tell_damaged(folders, damaged)
+
+
+def _tell_damaged(folders: Folders, damaged: list[Path]) -> None:
+    for path in damaged[:_NAMED]:
         output.note(f"a damaged run file was set aside: {path}")
-    if len(delivery.damaged) > _NAMED:
-        output.note(f"so were {len(delivery.damaged) - _NAMED} more: see {folders.damaged}")
-    return delivery.delivered
+    if len(damaged) > _NAMED:
+        output.note(f"so were {len(damaged) - _NAMED} more: see {folders.damaged}")
 
 
 def zone_of(host: Host, settings: Settings, task: Task) -> str:

@@ -42,14 +42,17 @@ def deliver(
     store: Store,
     zone_of: Callable[[Task], str] | None = None,
     progress: Callable[[int], None] = lambda seen: None,
+    damaged: list[Path] | None = None,
 ) -> Delivery:
     """Bring every ended run into the store, then unlink its file; in batches, so that 100,000 need no memory.
 
     `zone_of` tells the zone of a schedule that names none (default: the settings'); `progress` is told after
     each batch how many files were seen. Runs of deleted tasks are dropped. Raises `StoreUnavailable`: the
-    files stay for the next time, as those do that an interrupt left.
+    files stay for the next time, as those do that an interrupt left. What was put aside is in `damaged`
+    then, too.
     """
-    damaged = [*_set_aside_strange(folders), *_set_aside_torn(folders)]
+    damaged = [] if damaged is None else damaged
+    damaged += [*_set_aside_strange(folders), *_set_aside_torn(folders)]
     delivered = seen = 0
     known: dict[str, Firings] = {}
     for batch in _batches(folders.done):

@@ -10,6 +10,7 @@ import pytest
 from recording import an_entry, ended, leave, new_home, ready_store, run_python, start_python
 
 from keiji import delivering, ledger, running
+from keiji.errors import StoreUnavailable
 from keiji.ledger import Delivery, deliver
 from keiji.runfile import render
 from keiji.testing import MemoryHost
@@ -131,6 +132,19 @@ def test_many_damaged_files_are_told_in_few_lines(folders, store, capsys):
     assert lines[3] == f"note: so were 37 more: see {folders.damaged}"
     delivering.deliver(MemoryHost(folders), store)
     assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_file_is_told_though_the_database_is_away(folders, store, capsys):
+    (folders.done / "broken").touch()
+    (folders.done / "folder").mkdir()
+    leave(folders, 1)
+    store.close()
+    folders.database.unlink()
+
+    with pytest.raises(StoreUnavailable):
+        delivering.deliver(MemoryHost(folders), store)
+
+    assert capsys.readouterr().err.count("a damaged run file was set aside") == 2
 
 
 def test_two_readers_that_are_killed_again_and_again_lose_nothing_and_double_nothing(folders, either):
