@@ -174,6 +174,8 @@ def _connect(address: str) -> Any:
     """The session bus; raises `BusUnavailable` where none answers."""
     from gi.repository import Gio, GLib
 
+    from keiji import remedies
+
     flags = Gio.DBusConnectionFlags
     cancellable = Gio.Cancellable()
     done = _Done()
@@ -190,7 +192,7 @@ def _connect(address: str) -> Any:
     except GLib.Error as problem:
         raise BusUnavailable(
             f"no session bus answers at {address} ({problem.message}): log in as the user, "
-            "or run `loginctl enable-linger`"
+            f"or run `{remedies.linger()}`"
         ) from None
     connection.set_exit_on_close(False)
     return connection

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
-from keiji import diskspace
+from keiji import diskspace, remedies
 from keiji.errors import HostFailed
 from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, note, warning
 from keiji.folders import Folders
@@ -39,10 +38,10 @@ def checks(folders: Folders) -> list[Check]:
 
 
 def lingering() -> Iterator[Finding]:
-    user = _user()
+    user = remedies.person()
     if not (_LINGER / user).exists():
         said = f"lingering is off for {user}: tasks run only while {user} is logged in, and not from boot on"
-        yield error(said, "`loginctl enable-linger`")
+        yield error(said, f"`{remedies.linger()}`")
 
 
 def manager() -> Iterator[Finding]:
@@ -76,7 +75,7 @@ def journal(folders: Folders) -> Iterator[Finding]:
     asked = systemctl.run("journalctl", *mine, timeout=_PATIENCE)
     if asked.returncode != 0 or not asked.stdout:
         why = asked.stderr.strip().partition("\n")[0] or "it shows nothing of yours"
-        join = f"`sudo usermod -aG systemd-journal {_user()}`, then log in anew"
+        join = f"`sudo usermod -aG systemd-journal {remedies.person()}`, then log in anew"
         remedy = f"{join if is_persistent else _KEEP}; or `keiji system update`, which has files kept instead"
         yield error(f"what tasks print can't be read from the journal: {why}", remedy)
     elif not is_persistent:
@@ -129,7 +128,3 @@ def failed(folders: Folders) -> Iterator[Finding]:
                 look = str(folders.service_log("housekeeping"))
             said = f"{unit} failed: {look} shows why"
             yield error(said, f"when that is mended, `systemctl --user start {unit}`")
-
-
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be another's, after `su`

@@ -147,8 +147,8 @@ def _reason(words: Sequence[str], stderr: str) -> str:
     lines = [line for line in stderr.strip().splitlines() if line]
     said = lines[0] if lines else "it gave no reason"
     if "Failed to connect to bus" in said:
-        return (
-            f"no systemd user manager answers ({said}): log in as the user, or run `loginctl enable-linger`"
-        )
+        from keiji import remedies
+
+        return f"no systemd user manager answers ({said}): log in as the user, or run `{remedies.linger()}`"
     named = [word for word in words if word != "--"]
     return f"systemctl --user {' '.join(named[:3])}: {said}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from standing_in import Programs
 
-from keiji import files
+from keiji import files, remedies
 from keiji.findings import Finding, Severity
 from keiji.folders import Folders
 from keiji.systemd import checkup, names
@@ -58,7 +58,16 @@ def test_a_machine_in_good_health_has_nothing_found(look: Callable[[], Iterable[
 def test_lingering_that_is_off_is_an_error(machine: Path) -> None:
     next((machine / "linger").iterdir()).unlink()
 
-    assert only(checkup.lingering()).remedy == "`loginctl enable-linger`"
+    name = pwd.getpwuid(os.getuid()).pw_name
+    assert only(checkup.lingering()).remedy.endswith(f"loginctl enable-linger {name}`")
+
+
+@pytest.mark.parametrize(("uid", "by"), [(0, ""), (1000, "sudo ")])
+def test_only_root_may_turn_lingering_on_everywhere(monkeypatch: pytest.MonkeyPatch, uid, by) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(remedies, "person", lambda: "ada")
+
+    assert remedies.linger() == f"{by}loginctl enable-linger ada"
 
 
 def test_a_manager_that_can_not_be_reached_is_an_error_in_systemd_s_words(programs: Programs) -> None:
