@@ -47,6 +47,7 @@ class Check:
 # What checks of a host may need.
 FOLDERS = "folders"
 MANAGER = "manager"
+OWN_UNITS = "own-units"
 
 
 def error(message: str, remedy: str, task: str | None = None) -> Finding:

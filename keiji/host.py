@@ -186,7 +186,7 @@ class Host(Protocol):
     def checks(self) -> list[Check]:
         """What to look at for faults of the machine, of its manager and of keiji's own units.
 
-        One of them is called `MANAGER`; they may need that, and `FOLDERS`.
+        One of them is called `MANAGER`, and one `OWN_UNITS`; they may need that, and `FOLDERS`.
         """
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
@@ -194,6 +194,9 @@ class Host(Protocol):
 
         Raises `UnsupportedHere` and `InvalidSchedule` where they can't be rendered any more.
         """
+
+    def loaded_findings(self, schedules: Mapping[str, Schedule]) -> list[Finding]:
+        """Where the manager goes by something else than the unit files; the schedules name their zones."""
 
     # the bus service
     def start_bus(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
-from keiji.findings import MANAGER, Check, Finding, error
+from keiji.findings import MANAGER, OWN_UNITS, Check, Finding, error
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -37,6 +37,7 @@ class MemoryHost:
         self.logged: list[tuple[str, str, str]] = []
         self.faults: dict[str, Exception] = {}
         self.ills: list[Finding] = []  # what its own check finds
+        self.loaded_ills: list[Finding] = []  # what its manager goes by
         self.reloads = 0
         self.system: bool | None = None  # None: keiji's own units are not installed
         self.bus_runs = False
@@ -185,13 +186,16 @@ class MemoryHost:
         return "memory keep house"
 
     def checks(self) -> list[Check]:
-        return [Check(MANAGER, self._ills)]
+        return [Check(MANAGER, self._ills), Check(OWN_UNITS, lambda: ())]
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         found = {path: files.read(path) for path in self.unit_files(task.slug)}
         if found == self.render(task, command):
             return []
         return [error("its units are not what keiji writes now", "`keiji system update`", task.slug)]
+
+    def loaded_findings(self, schedules: Mapping[str, Schedule]) -> list[Finding]:
+        return self.loaded_ills
 
     def _ills(self) -> list[Finding]:
         self._fault("checks")

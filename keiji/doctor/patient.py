@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import TypeVar
 
 from keiji import settings
 from keiji.folders import Folders
@@ -14,6 +15,7 @@ from keiji.store import open_store
 from keiji.task import Task
 
 PATIENCE = 2.0  # seconds to wait for another process's write
+_T = TypeVar("_T", bound=Hashable)
 _PAUSE = 1.5  # seconds in which what passes by itself has passed
 
 
@@ -44,7 +46,7 @@ class Patient:
         return self.host.installed()
 
 
-def lasting(look: Callable[[], set[str]]) -> set[str]:
+def lasting(look: Callable[[], set[_T]]) -> set[_T]:
     """What is found twice, with a pause between; a task that is just being changed looks faulty, too."""
     found = look()
     if not found:

@@ -10,7 +10,7 @@ from keiji import arming, executables, latches
 from keiji.doctor.patient import PATIENCE, Patient, lasting
 from keiji.doctor.places import DATABASE, SETTINGS
 from keiji.errors import InvalidSchedule, TaskNotBuilt, UnsupportedHere
-from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, note
+from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, Check, Finding, error, note
 from keiji.folders import Folders
 from keiji.store import open_store
 
@@ -21,6 +21,7 @@ def checks(patient: Patient) -> list[Check]:
     found: list[tuple[str, Callable[[Patient], Iterable[Finding]], tuple[str, ...]]] = [
         ("builds", _builds, (FOLDERS,)),
         ("units", _units, (SETTINGS, DATABASE)),
+        ("loaded", _loaded, (FOLDERS, SETTINGS, DATABASE, MANAGER, OWN_UNITS, "units")),
         ("timers", _timers, (FOLDERS, MANAGER)),
         ("failures", _failures, (MANAGER, DATABASE)),
         ("tasks", _tasks, (FOLDERS,)),
@@ -78,6 +79,17 @@ def _units(patient: Patient) -> Iterator[Finding]:
     for slug in patient.installed:
         if slug not in stored:
             yield error("it is installed, and not in the database", f"`keiji task build {slug}`", slug)
+
+
+def _loaded(patient: Patient) -> list[Finding]:
+    host, zone = patient.host, patient.settings.time_zone
+    schedules = {task.slug: task.schedule.in_zone(zone) for task in patient.tasks}
+    due = {slug: it for slug, it in schedules.items() if arming.is_due(patient.folders, host, slug)}
+
+    def found() -> set[Finding]:
+        return {*host.loaded_findings(due)}
+
+    return sorted(lasting(found), key=lambda finding: finding.message)
 
 
 def _timers(patient: Patient) -> Iterator[Finding]:

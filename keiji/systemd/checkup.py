@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keiji import diskspace, remedies
 from keiji.errors import HostFailed
-from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, note, warning
+from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, Check, Finding, error, note, warning
 from keiji.folders import Folders
 from keiji.systemd import arming, bus_checkup, names, systemctl, unit_checkup
 
@@ -31,7 +31,7 @@ def checks(folders: Folders) -> list[Check]:
         Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, bus.SESSION_BUS)),
         Check("journal", lambda: journal(folders)),
         Check("clock", clock),
-        Check("own-units", lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
+        Check(OWN_UNITS, lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
         Check("scheduler", scheduler, (FOLDERS, MANAGER)),
         Check("own-failures", lambda: failed(folders), (MANAGER,)),
     ]

@@ -130,7 +130,10 @@ class SystemdHost(HostLogs):
         systemctl.call("reset-failed", "--", names.service(slug), names.timer(slug), check=False)
 
     def forget(self, slug: str) -> None:
+        from keiji.systemd import drop_ins
+
         self.forget_failure(slug)
+        drop_ins.remove([names.service(slug), names.timer(slug)])
         (names.stamp_folder() / f"stamp-{names.timer(slug)}").unlink(missing_ok=True)
 
     # -- runs -------------------------------------------------------------------------------
@@ -255,6 +258,11 @@ class SystemdHost(HostLogs):
         from keiji.systemd import unit_checkup
 
         return list(unit_checkup.of_task(self.folders, task, command))
+
+    def loaded_findings(self, schedules: Mapping[str, Schedule]) -> list[Finding]:
+        from keiji.systemd import loaded_checkup
+
+        return list(loaded_checkup.findings(schedules))
 
     # -- the bus service --------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from keiji.folders import Folders
-from keiji.systemd import bus_unit, names
+from keiji.systemd import bus_unit, drop_ins, names
 
 _WRITTEN = "# Written by keiji"
 
@@ -19,7 +19,7 @@ def task_units() -> list[str]:
 
 
 def remove_files(folders: Folders) -> None:
-    """Remove all unit files, links and stamps of keiji's; folders that are other programs', too, stay."""
+    """Remove all units, drop-ins, links and stamps of keiji's; folders of other programs', too, stay."""
     from keiji.systemd import units
 
     folder, wants = names.unit_folder(), names.wanted_folder()
@@ -32,6 +32,7 @@ def remove_files(folders: Folders) -> None:
     with suppress(OSError):
         wants.rmdir()
     bus_unit.remove_files()
+    drop_ins.remove_all()
 
 
 def _is_written_by_keiji(path: Path) -> bool:

@@ -53,7 +53,8 @@ def show_all(names: Sequence[str], properties: Sequence[str]) -> list[dict[str, 
     """The properties of several units, in their order and in one call, or a few where there are very many."""
     found: list[dict[str, str]] = []
     for start in range(0, len(names), _BATCH):
-        words = ("--property=" + ",".join(properties), "--", *names[start : start + _BATCH])
+        # Without --all a pattern finds only what is active.
+        words = ("--all", "--property=" + ",".join(properties), "--", *names[start : start + _BATCH])
         blocks = call("show", *words).stdout.strip().split("\n\n")
         found += [dict(row.split("=", 1) for row in block.splitlines() if "=" in row) for block in blocks]
     return found

@@ -200,6 +200,38 @@ def unit_is_gone(it: Patient) -> None:
 def zone_data_is_newer(it: Patient) -> None:
     path = UNITS / "keiji-t.timer"
     path.write_text(re.sub(r"by tzdata \w+", "by tzdata 2001a", path.read_text()))
+    it.systemctl("daemon-reload")
+
+
+def task_executes_something_else(it: Patient) -> None:
+    it.fails_with("keiji-t.service", "/bin/true")
+
+
+def timer_was_put_off(it: Patient) -> None:
+    folder = UNITS / "keiji-t.timer.d"
+    folder.mkdir()
+    (folder / "my own.conf").write_text("[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n")
+    it.systemctl("daemon-reload")
+
+
+def all_services_are_changed(it: Patient) -> None:
+    (UNITS / "service.d").mkdir()
+    (UNITS / "service.d" / "no.conf").write_text("[Unit]\nConditionPathExists=/nowhere\n")
+    it.systemctl("daemon-reload")
+
+
+def manager_has_read_something_else(it: Patient) -> None:
+    change(UNITS / "keiji-t.timer", "OnCalendar=", "OnCalendar=2099-01-01\n#")
+    it.systemctl("daemon-reload")
+    it.systemctl("restart", "keiji-t.timer")
+    change(UNITS / "keiji-t.timer", "OnCalendar=2099-01-01\n#", "OnCalendar=")
+
+
+def manager_waits_for_something_else(it: Patient) -> None:
+    """The file's time tells nothing, as after `cp -p`."""
+    then = (UNITS / "keiji-t.timer").stat().st_mtime
+    manager_has_read_something_else(it)
+    os.utime(UNITS / "keiji-t.timer", (then, then))
 
 
 def record_is_gone(it: Patient) -> None:
@@ -302,6 +334,11 @@ MENDED = [
     (unit_was_changed, "units", "error"),
     (unit_is_gone, "units", "error"),
     (zone_data_is_newer, "units", "warning"),
+    (task_executes_something_else, "loaded", "warning"),
+    (timer_was_put_off, "loaded", "warning"),
+    (all_services_are_changed, "loaded", "warning"),
+    (manager_has_read_something_else, "loaded", "warning"),
+    (manager_waits_for_something_else, "loaded", "error"),
     (record_is_gone, "units", "error"),
     (current_is_gone, "builds", "error"),
     (environment_is_gone, "builds", "error"),
@@ -390,8 +427,9 @@ def test_a_timer_without_a_next_time_is_found_though_it_is_active(patient):
     patient.systemctl("restart", "keiji-t.timer")
     assert patient.systemctl("is-active", "keiji-t.timer") == "active"
 
-    (found,) = patient.findings()
+    (why, found) = patient.findings()
 
+    assert why["check"] == "loaded"
     assert (found["check"], found["severity"], found["task"]) == ("timers", "error", "t")
     shutil.rmtree(folder)
     patient.systemctl("daemon-reload")

@@ -129,6 +129,8 @@ def use(keiji: Any, systemctl: Callable[..., str], wait_for: Callable[..., objec
     keiji("system", "start", "--bus")
     keiji("task", "logs", "nightly", "--nano")
     keiji("system", "logs", "--scheduler", "--nano")
+    systemctl("set-property", "keiji-nightly.service", "MemoryMax=1G")
+    systemctl("set-property", "--runtime", "keiji-nightly.service", "CPUQuota=90%")
     keiji("system", "update")
     keiji("doctor", status=1)  # lingering is off
     systemctl("start", "io.keiji.housekeeping.service")

@@ -1,0 +1,49 @@
+"""Drop-ins: what a person adds to keiji's units, by `systemctl --user edit`, `set-property` or by hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from keiji.systemd import names, systemctl
+
+_OURS = ("keiji-*.service.d", "keiji-*.timer.d", "keiji.target.d", "io.keiji.*.d")
+
+
+def remove(units: Iterable[str]) -> None:
+    """Remove the drop-ins of these units."""
+    for unit in units:
+        for folder in _folders():
+            _remove(folder / f"{unit}.d")
+
+
+def remove_all() -> None:
+    """Remove those of all units of keiji's, also of tasks that are gone; not those of other units."""
+    for drop_ins in _found():
+        unit = drop_ins.name.removesuffix(".d")
+        if not (names.unit_folder() / unit).exists():  # keiji's own are gone by now
+            _remove(drop_ins)
+
+
+def _found() -> Iterator[Path]:
+    for folder in _folders():
+        for pattern in _OURS:
+            yield from folder.glob(pattern)
+
+
+def _folders() -> list[Path]:
+    """Where a person's drop-ins lie: for good, and until the next boot."""
+    kept, volatile = names.unit_folder().parent, Path(systemctl.runtime_folder(), "systemd")
+    return [kept / "user", kept / "user.control", volatile / "user", volatile / "user.control"]
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # the manager makes it for the first of them
+        if folder.parent.name == "user.control":
+            folder.parent.rmdir()
