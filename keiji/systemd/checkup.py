@@ -107,7 +107,7 @@ def scheduler() -> Iterator[Finding]:
         said = f"the user manager began with another XDG_CONFIG_HOME and does not see {names.unit_folder()}"
         yield error(said, "`unset XDG_CONFIG_HOME`, then `keiji init`")
         return
-    is_active, is_enabled = unit.get("ActiveState") == "active", names.enabled_target().is_symlink()
+    is_active, is_enabled = unit.get("ActiveState") == "active", names.starts(names.enabled_target())
     start = "`keiji system start`"
     if is_active and not is_enabled:
         yield error("the scheduler is started, and would not be after a reboot", start)

@@ -70,7 +70,7 @@ class SystemdHost(HostLogs):
         return names.slugs(arming.listed(names.unit_folder()))
 
     def is_enabled(self, slug: str) -> bool:
-        return _wants(names.timer(slug)).is_symlink()
+        return names.starts(_wants(names.timer(slug)))
 
     def set_enabled(self, slug: str, enabled: bool) -> None:
         # What `systemctl --user enable` does, without its daemon-reload for each: the target learns
@@ -217,7 +217,7 @@ class SystemdHost(HostLogs):
     def start_system(self) -> tuple[list[str], list[str]]:
         if not (names.unit_folder() / names.TARGET).exists():
             raise NotInitialised("keiji's own units are not installed here: `keiji init` installs them")
-        enabled = set(self.installed()).intersection(names.slugs(arming.listed(names.wanted_folder())))
+        enabled = {slug for slug in self.installed() if self.is_enabled(slug)}
         arming.forgive_missed(self.folders, enabled, self.boot())
         self.reload()
         systemctl.call("start", names.TARGET)
@@ -311,7 +311,7 @@ def _wants(name: str) -> Path:
 def _link(link: Path, wanted: bool) -> None:
     if not wanted:
         link.unlink(missing_ok=True)
-    elif not link.is_symlink():
+    elif not names.starts(link):
         link.parent.mkdir(parents=True, exist_ok=True)
         files.link(link, f"../{link.name}")
 

@@ -40,6 +40,16 @@ def enabled_target() -> Path:
     return unit_folder() / "default.target.wants" / TARGET
 
 
+def starts(link: Path) -> bool:
+    """Whether a link has the manager start its unit: the manager passes by one that points to nothing."""
+    try:
+        if os.readlink(link) == f"../{link.name}":  # as keiji writes it
+            return True
+        return os.path.samefile(link, unit_folder() / link.name)
+    except OSError:
+        return False
+
+
 def data_folder() -> Path:
     """Where this person's programs keep data, among it units and D-Bus services of theirs."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

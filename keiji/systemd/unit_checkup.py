@@ -32,6 +32,10 @@ def of_task(folders: Folders, task: Task, command: list[str]) -> Iterator[Findin
     if gone:
         yield error(f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone", _UPDATE, task.slug)
         return
+    link = names.wanted_folder() / names.timer(task.slug)
+    if os.path.lexists(link) and not names.starts(link):
+        said = f"{link} points elsewhere, so its timer does not start with {names.TARGET}"
+        yield error(said, f"`keiji task enable {task.slug}`", task.slug)
     # They look ahead from the moment at which they were written, not from now.
     written = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), timezone.utc)
     wanted = units.render_task(folders, task, command, written)
@@ -99,8 +103,9 @@ def _own_files(wanted: Mapping[Path, str]) -> Iterator[Finding]:
         if found != text:
             yield error(f"{path} is {'gone' if found is None else 'not what keiji writes now'}", _UPDATE)
     for link in names.own_links():
-        if not link.is_symlink():
-            yield error(f"{link} is gone: {link.name} does not start with {names.TARGET}", _UPDATE)
+        if not names.starts(link):
+            how = "points elsewhere" if os.path.lexists(link) else "is gone"
+            yield error(f"{link} {how}: {link.name} does not start with {names.TARGET}", _UPDATE)
 
 
 def _programs(own_units: Iterable[str]) -> dict[str, list[str]]:

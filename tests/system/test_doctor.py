@@ -101,6 +101,23 @@ def scheduler_is_not_enabled(it: Patient) -> None:
     (UNITS / "default.target.wants" / "keiji.target").unlink()
 
 
+def scheduler_s_link_points_to_nothing(it: Patient) -> None:
+    points_to_nothing(UNITS / "default.target.wants" / "keiji.target")
+
+
+def housekeeping_s_link_points_to_nothing(it: Patient) -> None:
+    points_to_nothing(UNITS / "keiji.target.wants" / "io.keiji.housekeeping.timer")
+
+
+def task_s_link_points_to_nothing(it: Patient) -> None:
+    points_to_nothing(UNITS / "keiji.target.wants" / "keiji-t.timer")
+
+
+def points_to_nothing(link: Path) -> None:
+    link.unlink()
+    link.symlink_to("/dev/null")
+
+
 def scheduler_was_stopped(it: Patient) -> None:
     it.keiji("system", "stop", "--scheduler")
 
@@ -316,6 +333,9 @@ def stop_was_cut_short(it: Patient) -> None:
 MENDED = [
     (scheduler_died, "scheduler", "error"),
     (scheduler_is_not_enabled, "scheduler", "error"),
+    (scheduler_s_link_points_to_nothing, "scheduler", "error"),
+    (housekeeping_s_link_points_to_nothing, "own-units", "error"),
+    (task_s_link_points_to_nothing, "units", "error"),
     (scheduler_was_stopped, "scheduler", "warning"),
     (timer_was_stopped, "timers", "error"),
     (bus_was_stopped, "bus", "warning"),

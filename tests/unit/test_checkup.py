@@ -162,7 +162,7 @@ def scheduler(
         (names.unit_folder() / name).touch()
     if is_enabled:
         names.enabled_target().parent.mkdir()
-        files.link(names.enabled_target(), names.TARGET)
+        files.link(names.enabled_target(), f"../{names.TARGET}")
     programs.answer(names.TARGET, said=f"LoadState={load}\nActiveState={active}\n")
     return list(checkup.scheduler())
 

@@ -17,6 +17,7 @@ from keiji.findings import Finding, Severity
 from keiji.folders import Folders
 from keiji.schedule import Schedule
 from keiji.systemd import bus_unit, calendar, names, unit_checkup, units
+from keiji.systemd.manager import SystemdHost
 from keiji.task import Task
 
 COMMAND = ["/usr/bin/python3.11", "start.pyc"]
@@ -116,6 +117,30 @@ def test_a_missing_file_is_an_error(folders: Folders, gone: list[str]) -> None:
     assert all(name in finding.message for name in gone)
 
 
+@pytest.mark.parametrize("target", ["/dev/null", "../gone.timer"])
+def test_a_link_that_points_elsewhere_is_an_error_that_enabling_mends(folders: Folders, target: str) -> None:
+    install(folders, in_zone())
+    host, link = SystemdHost(folders), names.wanted_folder() / names.timer("ping")
+    link.parent.mkdir()
+    link.symlink_to(target)
+
+    finding = only(found(folders, in_zone()))
+    assert (finding.message.split()[0], finding.remedy) == (str(link), "`keiji task enable ping`")
+    assert not host.is_enabled("ping")
+    host.set_enabled("ping", True)
+    assert host.is_enabled("ping")
+    assert found(folders, in_zone()) == []
+
+
+def test_a_link_of_systemctl_s_own_is_as_good(folders: Folders) -> None:
+    install(folders, in_zone())
+    names.wanted_folder().mkdir()
+    (names.wanted_folder() / names.timer("ping")).symlink_to(names.unit_folder() / names.timer("ping"))
+
+    assert SystemdHost(folders).is_enabled("ping")
+    assert found(folders, in_zone()) == []
+
+
 # keiji's own units
 
 
@@ -172,6 +197,8 @@ def test_an_own_unit_that_does_not_start_with_the_target_is_an_error(own: Folder
     (names.wanted_folder() / names.HOUSEKEEPING).unlink()
 
     assert only(unit_checkup.own(own)).remedy == UPDATE
+    (names.wanted_folder() / names.HOUSEKEEPING).symlink_to("/dev/null")
+    assert "points elsewhere" in only(unit_checkup.own(own)).message
 
 
 def test_an_interpreter_that_is_gone_is_told_once_and_nothing_else_of_its_units(
