@@ -48,6 +48,7 @@ class Check:
 FOLDERS = "folders"
 MANAGER = "manager"
 OWN_UNITS = "own-units"
+UNIT_FOLDER = "unit-folder"
 
 
 def error(message: str, remedy: str, task: str | None = None) -> Finding:

@@ -186,7 +186,7 @@ class Host(Protocol):
     def checks(self) -> list[Check]:
         """What to look at for faults of the machine, of its manager and of keiji's own units.
 
-        One of them is called `MANAGER`, and one `OWN_UNITS`; they may need that, and `FOLDERS`.
+        Among them are `MANAGER`, `UNIT_FOLDER` and `OWN_UNITS`; they may need those, and `FOLDERS`.
         """
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
-from keiji.findings import MANAGER, OWN_UNITS, Check, Finding, error
+from keiji.findings import MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error
 from keiji.folders import Folders
 from keiji.host import Ending, LogLine, Span, Timer
 from keiji.schedule import Schedule
@@ -186,7 +186,7 @@ class MemoryHost:
         return "memory keep house"
 
     def checks(self) -> list[Check]:
-        return [Check(MANAGER, self._ills), Check(OWN_UNITS, lambda: ())]
+        return [Check(MANAGER, self._ills), *(Check(name, lambda: ()) for name in (UNIT_FOLDER, OWN_UNITS))]
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         found = {path: files.read(path) for path in self.unit_files(task.slug)}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keiji import marks, output, running
 from keiji.doctor.patient import Patient, lasting
-from keiji.findings import FOLDERS, Check, Finding, error, note, warning
+from keiji.findings import FOLDERS, UNIT_FOLDER, Check, Finding, error, note, warning
 from keiji.folders import Folders
 from keiji.runfile import listed, unlisted
 from keiji.running import age_of
@@ -23,14 +23,14 @@ _CUT_SHORT = 120.0  # seconds; longer than the slowest change
 
 
 def checks(patient: Patient) -> list[Check]:
-    found: list[tuple[str, Callable[[Patient], Iterable[Finding]]]] = [
-        ("records", _records),
-        ("damaged", _damaged),
-        ("runs", _runs),
-        ("changes", _changes),
-        ("locks", _locks),
+    found: list[tuple[str, Callable[[Patient], Iterable[Finding]], tuple[str, ...]]] = [
+        ("records", _records, ()),
+        ("damaged", _damaged, ()),
+        ("runs", _runs, ()),
+        ("changes", _changes, (UNIT_FOLDER,)),
+        ("locks", _locks, ()),
     ]
-    return [Check(name, partial(look, patient), (FOLDERS,)) for name, look in found]
+    return [Check(name, partial(look, patient), (FOLDERS, *needs)) for name, look, needs in found]
 
 
 def _records(patient: Patient) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from keiji import arming, executables, latches
 from keiji.doctor.patient import PATIENCE, Patient, lasting
 from keiji.doctor.places import DATABASE, SETTINGS
 from keiji.errors import InvalidSchedule, TaskNotBuilt, UnsupportedHere
-from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, Check, Finding, error, note
+from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, note
 from keiji.folders import Folders
 from keiji.store import open_store
 
@@ -19,12 +19,12 @@ _UPDATE = "`keiji system update`"
 
 def checks(patient: Patient) -> list[Check]:
     found: list[tuple[str, Callable[[Patient], Iterable[Finding]], tuple[str, ...]]] = [
-        ("builds", _builds, (FOLDERS,)),
-        ("units", _units, (SETTINGS, DATABASE)),
+        ("builds", _builds, (FOLDERS, UNIT_FOLDER)),
+        ("units", _units, (SETTINGS, DATABASE, UNIT_FOLDER)),
         ("loaded", _loaded, (FOLDERS, SETTINGS, DATABASE, MANAGER, OWN_UNITS, "units")),
-        ("timers", _timers, (FOLDERS, MANAGER)),
-        ("failures", _failures, (MANAGER, DATABASE)),
-        ("tasks", _tasks, (FOLDERS,)),
+        ("timers", _timers, (FOLDERS, MANAGER, UNIT_FOLDER)),
+        ("failures", _failures, (MANAGER, DATABASE, UNIT_FOLDER)),
+        ("tasks", _tasks, (FOLDERS, UNIT_FOLDER)),
     ]
     return [Check(name, partial(look, patient), needs) for name, look, needs in found]
 

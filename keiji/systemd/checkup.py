@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keiji import diskspace, remedies
 from keiji.errors import HostFailed
-from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, Check, Finding, error, note, warning
+from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, note, warning
 from keiji.folders import Folders
 from keiji.systemd import arming, bus_checkup, names, systemctl, unit_checkup
 
@@ -27,12 +27,13 @@ def checks(folders: Folders) -> list[Check]:
     return [
         Check("lingering", lingering),
         Check(MANAGER, manager),
+        Check(UNIT_FOLDER, unit_folder),
         Check(bus.SESSION_BUS, bus.session_bus, (MANAGER,)),
-        Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, bus.SESSION_BUS)),
+        Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, UNIT_FOLDER, bus.SESSION_BUS)),
         Check("journal", lambda: journal(folders)),
         Check("clock", clock),
-        Check(OWN_UNITS, lambda: unit_checkup.own(folders), (FOLDERS, MANAGER)),
-        Check("scheduler", scheduler, (FOLDERS, MANAGER)),
+        Check(OWN_UNITS, lambda: unit_checkup.own(folders), (FOLDERS, MANAGER, UNIT_FOLDER)),
+        Check("scheduler", scheduler, (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("own-failures", lambda: failed(folders), (MANAGER,)),
     ]
 
@@ -55,6 +56,19 @@ def manager() -> Iterator[Finding]:
     if asked.returncode != 0:
         why = asked.stderr.strip().partition("\n")[0]
         yield error(f"no systemd user manager answers: {why}", remedy)
+
+
+def unit_folder() -> Iterator[Finding]:
+    """Whether the folders of units, as far as they are there, can be read and written."""
+    last = (names.unit_folder(), names.wanted_folder(), names.enabled_target().parent)
+    for folder in (*reversed(last[0].parents), *last):
+        mode = os.R_OK | os.W_OK | os.X_OK if folder in last else os.X_OK
+        if os.path.lexists(folder) and not os.access(folder, mode):
+            word = remedies.word(folder)
+            mine = folder.stat().st_uid == os.getuid()
+            remedy = f"chmod u+rwx {word}" if mine else remedies.as_root(f"chown {os.getuid()} {word}")
+            yield error(f"{folder} can't be used, where units of tasks lie", f"`{remedy}`")
+            return
 
 
 def journal(folders: Folders) -> Iterator[Finding]:

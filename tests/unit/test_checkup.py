@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from recording import new_home
 from standing_in import Programs
 
 from keiji import files, remedies
-from keiji.findings import Finding, Severity
+from keiji.findings import UNIT_FOLDER, Finding, Severity
 from keiji.folders import Folders
 from keiji.systemd import checkup, names
 
@@ -82,6 +83,28 @@ def test_a_machine_without_systemctl_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert "systemctl is not on PATH" in only(checkup.manager()).message
+
+
+# the folders of units
+
+
+@pytest.mark.parametrize("name", ["", "keiji.target.wants", "default.target.wants"])
+def test_a_folder_of_units_that_is_shut_is_one_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    shut = names.unit_folder() / name
+    shut.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != shut)
+
+    assert only(checkup.unit_folder()).remedy == f"`chmod u+rwx {shut}`"
+
+
+def test_a_folder_of_units_that_is_not_there_is_no_fault() -> None:
+    assert list(checkup.unit_folder()) == []
+
+
+def test_a_shut_folder_of_units_is_told_once_and_not_by_each_check(machine, programs, tmp_path) -> None:
+    dependent = {it.name for it in checkup.checks(new_home(tmp_path)) if UNIT_FOLDER in it.needs}
+
+    assert {"own-units", "scheduler", "bus"} <= dependent
 
 
 # the journal
