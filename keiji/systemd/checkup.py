@@ -129,6 +129,8 @@ def scheduler() -> Iterator[Finding]:
         yield error("the scheduler should be started, and is not: no task runs on schedule", start)
     elif not is_active and names.slugs(arming.listed(names.unit_folder())):
         yield warning("the scheduler is stopped: no task runs on schedule", start)
+    elif is_active and systemctl.show(names.HOUSEKEEPING, ["ActiveState"]).get("ActiveState") != "active":
+        yield error(f"{names.HOUSEKEEPING} is stopped: what goes wrong unseen is found by nobody", start)
 
 
 def failed(folders: Folders) -> Iterator[Finding]:

@@ -126,6 +126,10 @@ def timer_was_stopped(it: Patient) -> None:
     it.systemctl("stop", "keiji-t.timer")
 
 
+def housekeeping_was_stopped(it: Patient) -> None:
+    it.systemctl("stop", "io.keiji.housekeeping.timer")
+
+
 def bus_was_stopped(it: Patient) -> None:
     it.keiji("system", "stop", "--bus")
 
@@ -336,6 +340,7 @@ MENDED = [
     (scheduler_s_link_points_to_nothing, "scheduler", "error"),
     (housekeeping_s_link_points_to_nothing, "own-units", "error"),
     (task_s_link_points_to_nothing, "units", "error"),
+    (housekeeping_was_stopped, "scheduler", "error"),
     (scheduler_was_stopped, "scheduler", "warning"),
     (timer_was_stopped, "timers", "error"),
     (bus_was_stopped, "bus", "warning"),

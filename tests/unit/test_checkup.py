@@ -177,7 +177,12 @@ def test_where_nobody_can_tell_it_is_a_note(programs: Programs) -> None:
 
 
 def scheduler(
-    programs: Programs, active: str, is_enabled: bool, has_tasks: bool = True, load: str = "loaded"
+    programs: Programs,
+    active: str,
+    is_enabled: bool,
+    has_tasks: bool = True,
+    load: str = "loaded",
+    housekeeping: str = "active",
 ) -> list[Finding]:
     """What is found where keiji's target is installed and in that state."""
     names.unit_folder().mkdir(parents=True)
@@ -187,6 +192,7 @@ def scheduler(
         names.enabled_target().parent.mkdir()
         files.link(names.enabled_target(), f"../{names.TARGET}")
     programs.answer(names.TARGET, said=f"LoadState={load}\nActiveState={active}\n")
+    programs.answer(names.HOUSEKEEPING, said=f"ActiveState={housekeeping}\n")
     return list(checkup.scheduler())
 
 
@@ -205,6 +211,13 @@ def test_a_scheduler_that_is_started_for_good_is_fine(programs: Programs) -> Non
 )
 def test_any_other_state_has_its_remedy_in_a_start(programs, active, is_enabled, severity) -> None:
     assert only(scheduler(programs, active, is_enabled), severity).remedy == "`keiji system start`"
+
+
+def test_housekeeping_that_was_stopped_alone_is_an_error(programs: Programs) -> None:
+    found = only(scheduler(programs, "active", is_enabled=True, housekeeping="inactive"))
+
+    assert found.message.startswith(names.HOUSEKEEPING)
+    assert found.remedy == "`keiji system start`"
 
 
 def test_a_stopped_scheduler_without_a_task_is_fine(programs: Programs) -> None:
