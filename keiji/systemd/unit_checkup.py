@@ -124,7 +124,7 @@ def _fault(program: str, folders: Folders) -> str:
         return "is gone"
     # Where the manager runs it nothing says where else to look for modules.
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    words = [program, "-c", "import keiji; print(keiji.__version__)"]
+    words = [program, *units.python()[1:], "-c", "import keiji; print(keiji.__version__)"]
     try:
         version = subprocess.check_output(
             words, cwd=folders.run, env=environ, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE

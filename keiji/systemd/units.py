@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import site
 import sys
 from datetime import datetime, timezone
 
+import keiji
 from keiji import rendering
 from keiji.folders import Folders
 from keiji.systemd import calendar, escape, names
@@ -58,6 +61,13 @@ def render_task(
     }
 
 
+def python() -> list[str]:
+    """The interpreter of keiji's own services, deaf to what the manager's environment says of modules."""
+    # Isolated it would not find what `pip install --user` has put beside the person's own modules.
+    own = site.getusersitepackages()
+    return [sys.executable, "-E" if keiji.__file__.startswith(f"{own}{os.sep}") else "-I"]
+
+
 def render_own(folders: Folders) -> dict[str, str]:
     """keiji's own units but for the bus: file name → text."""
     values = _own_values(folders)
@@ -92,7 +102,7 @@ def _own_values(folders: Folders) -> dict[str, object]:
     # written into it.
     return {
         "environment": [f"KEIJI_HOME={folders.home}", f"KEIJI_WORKSPACE={folders.workspace}"],
-        "python": [sys.executable],
+        "python": python(),
         "run": str(folders.run),
         "filed": folders.filed.exists(),
     }

@@ -507,6 +507,16 @@ def test_a_database_that_another_program_keeps_locked_is_found(patient):
     assert (found["check"], found["severity"]) == ("database", "error")
 
 
+def test_keiji_s_own_services_are_deaf_to_what_the_manager_is_told_of_modules(patient):
+    patient.systemctl("set-environment", "PYTHONHOME=/nowhere", "PYTHONPATH=/nowhere")
+    try:
+        patient.systemctl("start", "io.keiji.housekeeping.service", "io.keiji.failed.service")
+    finally:
+        patient.systemctl("unset-environment", "PYTHONHOME", "PYTHONPATH")
+
+    assert patient.findings() == []
+
+
 def test_held_and_disabled_tasks_are_no_fault_of_the_machine(patient):
     patient.keiji.write_task("bad", "def function():\n    raise ValueError('no')\n", NIGHTLY)
     patient.keiji("task", "build", "bad")

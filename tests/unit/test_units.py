@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import site
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import keiji
 from keiji.folders import Folders
 from keiji.runner_start import START
 from keiji.schedule import Schedule
@@ -287,3 +289,13 @@ def test_where_no_journal_can_be_read_no_unit_s_output_goes_there(tmp_path: Path
         name for name, text in services.items() if ("Service", "StandardOutput", "null") in parsed(text)
     }
     assert silent == {*services} - {"io.keiji.Bus1.shipped.service"}
+
+
+@pytest.mark.parametrize(("where", "option"), [("/home/ada/.local/x", "-E"), ("/usr/lib/python3/x", "-I")])
+def test_own_services_find_keiji_where_the_person_has_put_it_and_are_told_of_no_other_place(
+    monkeypatch: pytest.MonkeyPatch, where: str, option: str
+) -> None:
+    monkeypatch.setattr(site, "getusersitepackages", lambda: "/home/ada/.local/x")
+    monkeypatch.setattr(keiji, "__file__", f"{where}/keiji/__init__.py")
+
+    assert units.python() == [sys.executable, option]
