@@ -92,9 +92,10 @@ class DBusClient:
         self.host.stop_bus()  # it finishes what is in flight
         version = self._version()
         if version != __version__:
-            files = ", ".join(self.host.bus_files())
+            files = self.host.bus_files()
+            said = f"{' and '.join(files)} {'is' if len(files) == 1 else 'are'} in the way"
             raise BusUnavailable(
-                f"the bus is keiji {version} and this is {__version__}: {files} is in the way; "
+                f"the bus is keiji {version} and this is {__version__}: {said}; "
                 "`keiji system update` writes keiji's own anew"
             )
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from keiji import files, remedies
+from keiji import remedies
 from keiji.findings import Finding, error, note, warning
 from keiji.schedule import Schedule
-from keiji.systemd import bus_unit, calendar, names, systemctl
+from keiji.systemd import calendar, drop_ins, names, systemctl
 
 _RELOAD = "systemctl --user daemon-reload"
 _ASKED = ("Id", "DropInPaths", "NeedDaemonReload")
-_SHIPPED = ("/usr/", "/lib/")  # the system's own, for all services of all persons
-# What sets bounds or says something, and never whether, when and what a unit executes.
-_MILD = re.compile(r"(Nice|CPU|IO|Memory|Tasks|Limit|OOM|Description|Documentation|Log|X-)\w*\s*=")
 _LATE = timedelta(minutes=2)  # after which a time is another than the schedule's
 _SHOWN = 3  # units
 
@@ -46,10 +41,8 @@ def _drop_ins(units: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
     """The drop-ins that are neither keiji's nor the system's: path → the units that it changes."""
     changed: dict[str, list[str]] = {}
     for name, unit in units.items():
-        for path in shlex.split(unit.get("DropInPaths", "")):
-            is_ours = path.startswith(_SHIPPED) or path == str(bus_unit.drop_in_path())
-            if not is_ours and os.path.exists(path):  # for one that is gone a reload is due
-                changed.setdefault(path, []).append(name)
+        for path in drop_ins.foreign(unit):
+            changed.setdefault(path, []).append(name)
     return changed
 
 
@@ -58,17 +51,9 @@ def _drop_in(path: Path, units: list[str]) -> Finding:
     if not os.access(path.parent, os.W_OK):
         remove = remedies.as_root(remove)
     remedy = f"if that is not meant: `{remove} && {_RELOAD}`"
-    if _is_mild(path):
+    if drop_ins.is_mild(path):
         return note(f"{path} changes {_some(units)}", remedy)
     return warning(f"{path} changes whether, when or how {_some(units)} run", remedy)
-
-
-def _is_mild(path: Path) -> bool:
-    try:
-        lines = (files.read(path) or "").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return all(_MILD.match(line.strip()) for line in lines if line.strip() and line.strip()[0] not in "[#;")
 
 
 # -- next times ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from keiji import __version__, files
 from keiji.findings import Finding, error, warning
 from keiji.folders import Folders
-from keiji.systemd import bus_unit, calendar, names, systemctl, units
+from keiji.systemd import bus_unit, calendar, drop_ins, names, systemctl, units
 from keiji.task import Task
 
 _UPDATE = "`keiji system update`"
@@ -112,8 +112,9 @@ def _programs(own_units: Iterable[str]) -> dict[str, list[str]]:
     """What the services execute: the program → their names."""
     services = sorted(name for name in own_units if name.endswith(".service"))
     found: dict[str, list[str]] = {}
-    for unit in systemctl.show_all(services, ("Id", "ExecStart")):
-        if unit.get("ExecStart"):
+    for unit in systemctl.show_all(services, ("Id", "ExecStart", "DropInPaths")):
+        # What somebody else has it execute is no matter of keiji's; `loaded` tells.
+        if unit.get("ExecStart") and all(drop_ins.is_mild(Path(path)) for path in drop_ins.foreign(unit)):
             found.setdefault(systemctl.program(unit["ExecStart"]), []).append(unit["Id"])
     return found
 
@@ -133,4 +134,6 @@ def _fault(program: str, folders: Folders) -> str:
         return "has no keiji any more"
     except (OSError, subprocess.TimeoutExpired) as problem:
         return f"does not run: {problem}"
+    if not version[:1].isdigit():
+        return "does not say that it has keiji"
     return "" if version == __version__ else f"has keiji {version}, and this is {__version__}"

@@ -237,7 +237,7 @@ def timer_was_put_off(it: Patient) -> None:
 
 def all_services_are_changed(it: Patient) -> None:
     (UNITS / "service.d").mkdir()
-    (UNITS / "service.d" / "no.conf").write_text("[Unit]\nConditionPathExists=/nowhere\n")
+    (UNITS / "service.d" / "no.conf").write_text("[Service]\nExecStart=\nExecStart=/bin/true\n")
     it.systemctl("daemon-reload")
 
 

@@ -218,6 +218,7 @@ def test_an_interpreter_that_is_gone_is_told_once_and_nothing_else_of_its_units(
     ("text", "said"),
     [
         ("exit 1", "has no keiji any more"),
+        ("exit 0", "does not say that it has keiji"),
         ("echo 0.0.1", "has keiji 0.0.1, and this is"),
         ("exec sleep 60", "does not run"),
     ],
@@ -229,6 +230,16 @@ def test_an_interpreter_that_can_not_run_this_keiji_is_an_error(
     executes(programs, program(tmp_path, text))
 
     assert said in only(unit_checkup.own(own)).message
+
+
+def test_what_a_drop_in_has_own_units_execute_is_told_elsewhere(own: Folders, programs: Programs) -> None:
+    drop_in = names.unit_folder() / "service.d" / "all.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nExecStart=\nExecStart=/bin/true\n")
+    shown = "ExecStart={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no }"
+    programs.answer("show", said=f"Id=io.keiji.failed.service\n{shown}\nDropInPaths={drop_in}\n")
+
+    assert list(unit_checkup.own(own)) == []
 
 
 def test_the_shell_s_own_paths_are_no_place_to_find_keiji_in(
