@@ -19,7 +19,7 @@ __all__ = ["Report", "checks", "examine"]
 
 @dataclass
 class Report:
-    """What was found, in the order of the checks.
+    """What was found: errors, warnings, notes, each in the order of the checks.
 
     `unmade`: the checks that were not made, each with the one that has to be in order before.
     """
@@ -54,6 +54,7 @@ def examine(to_make: Iterable[Check]) -> Report:
         report.findings += found
         if any(finding.severity is Severity.ERROR for finding in found):
             faulty.add(check.name)
+    report.findings.sort(key=lambda finding: [*Severity].index(finding.severity))
     return report
 
 

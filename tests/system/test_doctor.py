@@ -452,7 +452,7 @@ def test_a_timer_without_a_next_time_is_found_though_it_is_active(patient):
     patient.systemctl("restart", "keiji-t.timer")
     assert patient.systemctl("is-active", "keiji-t.timer") == "active"
 
-    (why, found) = patient.findings()
+    (found, why) = patient.findings()
 
     assert why["check"] == "loaded"
     assert (found["check"], found["severity"], found["task"]) == ("timers", "error", "t")

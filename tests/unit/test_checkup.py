@@ -28,6 +28,7 @@ def machine(tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch)
         ("_VOLATILE", "volatile"),
         ("_SOCKET", "socket"),
         ("_MACHINE", "machine-id"),
+        ("_CONTAINER", "container"),
     ):
         monkeypatch.setattr(checkup, place, tmp_path / name)
     (tmp_path / "machine-id").write_text("a1b2\n")
@@ -165,6 +166,13 @@ def test_a_clock_that_is_not_synchronised_is_a_warning(programs: Programs, can: 
     programs.answer("timedatectl", said=f"NTPSynchronized=no\nCanNTP={can}\n")
 
     assert remedy in only(checkup.clock(), Severity.WARNING).remedy
+
+
+def test_in_a_container_the_clock_is_its_host_s(machine: Path, programs: Programs) -> None:
+    (machine / "container").touch()
+    programs.answer("timedatectl", said="NTPSynchronized=no\nCanNTP=no\n")
+
+    assert list(checkup.clock()) == []
 
 
 def test_where_nobody_can_tell_it_is_a_note(programs: Programs) -> None:

@@ -46,10 +46,18 @@ def test_a_finding_carries_the_name_of_its_check() -> None:
 def test_a_check_that_can_not_be_made_is_told_and_the_others_are_made(problem: Exception) -> None:
     seen = doctor.examine([stumbles("first", problem), finds("second", error("broken", "mend it"))])
 
-    stumbled, found = seen.findings
+    found, stumbled = seen.findings
     assert (stumbled.check, stumbled.severity) == ("first", Severity.WARNING)
     assert "no answer" in stumbled.message
     assert found.check == "second"
+
+
+def test_errors_come_first_and_notes_last_each_in_the_order_of_the_checks() -> None:
+    found = [note("1", "x"), warning("2", "x"), error("3", "x"), warning("4", "x"), error("5", "x")]
+
+    seen = doctor.examine([finds(it.message, it) for it in found])
+
+    assert [it.message for it in seen.findings] == ["3", "5", "2", "4", "1"]
 
 
 def test_what_an_error_makes_useless_is_not_tried_and_names_the_first_cause() -> None:
