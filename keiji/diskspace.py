@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from keiji.findings import Finding, error, warning
+from keiji.remedies import word
 
 _MEBIBYTE = 1 << 20
 _LITTLE = 100 * _MEBIBYTE
@@ -27,13 +28,13 @@ def shortages(folders: Iterable[Path]) -> Iterator[Finding]:
 
 def shortage(folder: Path, disk: os.statvfs_result) -> Iterator[Finding]:
     """What is short on this disk, for those who are not root."""
-    remedy = f"free some space: `df -h {folder}` shows the disk"
+    remedy = f"free some space: `df -h {word(folder)}` shows the disk"
     left = disk.f_bavail * disk.f_frsize
     if left < _MEBIBYTE:
         yield error(f"the disk that holds {folder} is full", remedy)
     elif left < _LITTLE:
         yield warning(f"the disk that holds {folder} has {left // _MEBIBYTE} MiB left", remedy)
-    remedy = f"remove some files: `df -i {folder}` shows the disk"
+    remedy = f"remove some files: `df -i {word(folder)}` shows the disk"
     if not disk.f_files:
         return  # this file system makes room for files as they come
     if not disk.f_favail:

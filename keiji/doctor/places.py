@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from keiji import diskspace, settings, workspace
+from keiji import diskspace, remedies, settings, workspace
 from keiji.doctor.patient import PATIENCE, Patient
 from keiji.errors import InvalidSettings, StoreTooNew, StoreUnavailable
 from keiji.findings import FOLDERS, Check, Finding, error, note, warning
@@ -48,7 +47,7 @@ def _folders(patient: Patient) -> Iterator[Finding]:
     mode = folders.home.stat().st_mode & 0o777
     if mode & 0o077:
         said = f"{folders.home} may be read by others (mode {mode:04o})"
-        yield warning(said, f"`chmod 700 {_word(folders.home)}`")
+        yield warning(said, f"`chmod 700 {remedies.word(folders.home)}`")
 
 
 def _folder(path: Path) -> Iterator[Finding]:
@@ -56,9 +55,9 @@ def _folder(path: Path) -> Iterator[Finding]:
         yield error(f"{path} is {'no folder' if path.exists() else 'missing'}", _INIT)
     elif path.stat().st_uid != os.getuid():
         said = f"{path} is not yours: it belongs to uid {path.stat().st_uid}"
-        yield error(said, f"`sudo chown -R {os.getuid()}:{os.getgid()} {_word(path)}`")
+        yield error(said, f"`sudo chown -R {os.getuid()}:{os.getgid()} {remedies.word(path)}`")
     elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        yield error(f"{path} cannot be written", f"`chmod u+rwx {_word(path)}`")
+        yield error(f"{path} cannot be written", f"`chmod u+rwx {remedies.word(path)}`")
 
 
 def _space(patient: Patient) -> Iterable[Finding]:
@@ -69,7 +68,7 @@ def _secrets(patient: Patient) -> Iterator[Finding]:
     for slug in workspace.task_slugs(patient.folders):
         path = patient.folders.tasks / slug / ".env"
         if path.exists() and path.stat().st_mode & 0o077:
-            yield warning("its .env may be read by others", f"`chmod 600 {_word(path)}`", slug)
+            yield warning("its .env may be read by others", f"`chmod 600 {remedies.word(path)}`", slug)
 
 
 # -- settings --------------------------------------------------------------------------------
@@ -80,12 +79,12 @@ def _settings(patient: Patient) -> Iterator[Finding]:
     try:
         _, warnings = patient.read
     except InvalidSettings as problem:
-        yield error(problem.message, f"correct it: `editor {_word(path)}`")
+        yield error(problem.message, f"correct {path}")
         return
     if not path.exists():
         yield warning(f"{path} is missing: the defaults count", _INIT)
     for line in warnings:
-        yield warning(line, f"correct it: `editor {_word(path)}`")
+        yield warning(line, f"correct {path}")
 
 
 def _zone(patient: Patient) -> Iterator[Finding]:
@@ -110,7 +109,3 @@ def _database(patient: Patient) -> Iterator[Finding]:
     except (StoreUnavailable, StoreTooNew) as problem:
         said, _, remedy = problem.message.rpartition(": ")
         yield error(said or problem.message, remedy)
-
-
-def _word(path: Path) -> str:
-    return shlex.quote(str(path))

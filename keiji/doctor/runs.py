@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from keiji import marks, output, running
+from keiji import marks, output, remedies, running
 from keiji.doctor.patient import Patient, lasting
 from keiji.findings import FOLDERS, UNIT_FOLDER, Check, Finding, error, note, warning
 from keiji.folders import Folders
@@ -49,7 +48,7 @@ def _damaged(patient: Patient) -> Iterator[Finding]:
     found = len([*listed(folder), *unlisted(folder)])
     if found:
         said = f"{found} run file{'s' * (found > 1)} in {folder} can't be read"
-        yield warning(said, f"see what they say, then `rm -r {shlex.quote(str(folder))}/*`")
+        yield warning(said, f"see what they say, then `rm -r {remedies.word(folder)}/*`")
 
 
 def _runs(patient: Patient) -> Iterator[Finding]:
@@ -93,7 +92,9 @@ def _is_left(folders: Folders, path: Path) -> bool:
 def _locks(patient: Patient) -> Iterator[Finding]:
     for path in sorted(listed(patient.folders.run / "locks")):
         if _is_locked(path):
-            remedy = f"if that lasts, `fuser -v {path}` names the process"
+            # fuser and lsof are not everywhere
+            look = f"`grep ':{path.stat().st_ino} ' /proc/locks`"
+            remedy = f"if that lasts, {look} has the process in its fifth column"
             yield note("it is being changed by another keiji command", remedy, path.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from keiji import __version__
+from keiji import __version__, remedies
 from keiji.errors import HostFailed
 from keiji.findings import Finding, error, warning
 from keiji.folders import Folders
@@ -60,7 +60,7 @@ def _unusable(unit: dict[str, str]) -> Finding | None:
     if state == "masked":
         return error(f"the bus is masked by {path}", f"`systemctl --user unmask {names.BUS_SERVICE}`")
     if path and path != str(expected):
-        remedy = f"`rm {path} && systemctl --user daemon-reload`"
+        remedy = f"`rm {remedies.word(path)} && systemctl --user daemon-reload`"
         return error(f"{path} is used in the place of keiji's own unit of the bus", remedy)
     if state != "loaded":
         return error(f"the manager can't use {path} ({state})", "`keiji system update`")

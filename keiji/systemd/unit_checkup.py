@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from keiji import __version__, files
+from keiji import __version__, files, remedies
 from keiji.findings import Finding, error, warning
 from keiji.folders import Folders
 from keiji.systemd import bus_unit, calendar, drop_ins, names, systemctl, units
@@ -80,7 +80,8 @@ def own(folders: Folders) -> Iterator[Finding]:
     """What is wrong with keiji's own units."""
     other = names.other_owner(folders.home)
     if other:
-        remedy = f"`KEIJI_HOME={other} keiji system uninstall`, or use that one: `export KEIJI_HOME={other}`"
+        home = f"KEIJI_HOME={remedies.word(other)}"
+        remedy = f"`{home} keiji system uninstall`, or use that one: `export {home}`"
         yield error(f"the units installed here belong to the keiji in {other}", remedy)
         return
     if not (names.unit_folder() / names.TARGET).exists():

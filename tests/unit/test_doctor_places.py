@@ -121,6 +121,12 @@ def test_little_room_is_a_warning_and_none_an_error(well: Place, monkeypatch, di
     assert str(well.folders.home) in found.remedy
 
 
+def test_a_folder_with_a_space_in_its_name_is_one_word_of_the_remedy() -> None:
+    (found,) = diskspace.shortage(Path("/my own"), Disk(f_bavail=255))
+
+    assert "`df -h '/my own'`" in found.remedy
+
+
 @pytest.mark.parametrize("disk", [Disk(), Disk(f_files=0, f_favail=0)])
 def test_enough_room_is_not_spoken_of(disk) -> None:
     assert list(diskspace.shortage(Path("/x"), disk)) == []
@@ -137,7 +143,7 @@ def test_a_wrong_value_is_an_error_with_file_line_and_key(well: Place) -> None:
     well.folders.settings.write_text("# mine\nTIME_ZONE=Nowhere\n")
 
     (found,) = (it for it in findings(well) if it.severity is Severity.ERROR)
-    assert (found.check, found.remedy) == ("settings", f"correct it: `editor {well.folders.settings}`")
+    assert (found.check, found.remedy) == ("settings", f"correct {well.folders.settings}")
     assert f"{well.folders.settings}, line 2: TIME_ZONE" in found.message
 
 

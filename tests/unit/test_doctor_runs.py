@@ -120,7 +120,7 @@ def test_a_task_that_is_being_changed_is_a_note_and_its_marks_are_no_fault(well:
         found = finding(well, "locks", "note")
 
     assert found.task == "ping"
-    assert f"`fuser -v {well.folders.lock('ping')}`" in found.remedy
+    assert f":{well.folders.lock('ping').stat().st_ino} ' /proc/locks`" in found.remedy
 
 
 def test_a_lock_that_nobody_holds_is_not_spoken_of(well: Place) -> None:
