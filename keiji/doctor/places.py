@@ -11,6 +11,7 @@ from keiji import diskspace, remedies, settings, workspace
 from keiji.doctor.patient import PATIENCE, Patient
 from keiji.errors import InvalidSettings, StoreTooNew, StoreUnavailable
 from keiji.findings import FOLDERS, Check, Finding, error, note, warning
+from keiji.folders import Folders
 from keiji.store import open_store
 
 SETTINGS = "settings"
@@ -22,6 +23,7 @@ def checks(patient: Patient) -> list[Check]:
     """In the order in which one fault may be the next one's cause."""
     found: list[tuple[str, Callable[[Patient], Iterable[Finding]], tuple[str, ...]]] = [
         (FOLDERS, _folders, ()),
+        ("subfolders", _subfolders, (FOLDERS,)),
         ("space", _space, (FOLDERS,)),
         ("secrets", _secrets, (FOLDERS,)),
         (SETTINGS, _settings, (FOLDERS,)),
@@ -40,7 +42,7 @@ def _folders(patient: Patient) -> Iterator[Finding]:
     if not folders.run.is_dir() or not folders.workspace.is_dir():
         yield error(f"there is no keiji in {folders.home} and {folders.workspace}", _INIT)
         return
-    for path in (*folders.made(), folders.workspace, folders.tasks):
+    for path in _needed(folders):
         yield from _folder(path)
     if not folders.project.exists():
         yield warning(f"{folders.project} is missing", _INIT)
@@ -48,6 +50,18 @@ def _folders(patient: Patient) -> Iterator[Finding]:
     if mode & 0o077:
         said = f"{folders.home} may be read by others (mode {mode:04o})"
         yield warning(said, f"`chmod 700 {remedies.word(folders.home)}`")
+
+
+def _subfolders(patient: Patient) -> Iterator[Finding]:
+    """The others: without one of them most can be looked at all the same."""
+    folders = patient.folders
+    for path in (*folders.made(), folders.workspace, folders.tasks):
+        if path not in _needed(folders):
+            yield from _folder(path)
+
+
+def _needed(folders: Folders) -> tuple[Path, ...]:
+    return (folders.home, folders.run, folders.workspace)
 
 
 def _folder(path: Path) -> Iterator[Finding]:

@@ -371,7 +371,7 @@ MENDED = [
     (database_is_gone, "database", "error"),
     (home_is_open, "folders", "warning"),
     (secrets_are_open, "secrets", "warning"),
-    (folder_is_gone, "folders", "error"),
+    (folder_is_gone, "subfolders", "error"),
     (records_wait, "records", "error"),
     (run_died, "runs", "error"),
     (change_was_cut_short, "changes", "warning"),
@@ -561,6 +561,6 @@ def test_it_works_where_half_of_the_world_is_broken(patient):
     found = patient.findings()
 
     checks = {it["check"]: it for it in found}
-    assert {"folders", "manager", "journal"} <= {*checks}
+    assert {"subfolders", "manager", "journal"} <= {*checks}
     assert "systemctl is not on PATH" in checks["manager"]["message"]
     assert all(it["remedy"] for it in found)

@@ -42,8 +42,11 @@ def test_without_a_folder_init_is_the_remedy(well: Place, which: str) -> None:
 def test_a_missing_folder_of_run_files_is_an_error(well: Place, name: str) -> None:
     shutil.rmtree(well.folders.run / name)
 
-    (found,) = (it for it in findings(well) if it.severity is Severity.ERROR)
+    seen = report(well)
+
+    (found,) = (it for it in seen.findings if it.severity is Severity.ERROR)
     assert f"{well.folders.run / name} is missing" in found.message
+    assert seen.unmade == {}
 
 
 def test_a_file_in_the_place_of_a_folder_is_told(well: Place) -> None:
@@ -76,7 +79,7 @@ def test_a_folder_that_can_not_be_written_is_an_error(well: Place, monkeypatch: 
     monkeypatch.setattr(os, "access", lambda path, mode: path != shut and access(path, mode))
 
     (found, *_) = findings(well)
-    assert (found.check, found.remedy) == ("folders", f"`chmod u+rwx {shut}`")
+    assert (found.check, found.remedy) == ("subfolders", f"`chmod u+rwx {shut}`")
 
 
 def test_secrets_that_others_may_read_are_a_warning_for_their_task(well: Place) -> None:
