@@ -227,7 +227,7 @@ def _said(last_lines: Callable[[int], list[LogLine]], invocation: str, began: fl
     while True:
         lines = last_lines(_SHOWN * 4)
         new = [line for line in lines if line.at.timestamp() >= began]
-        own = [line for line in lines if line.run == invocation]
+        own = [line for line in lines if invocation and line.run == invocation]
         found = [line.message for line in (own or new)[-_SHOWN:]]
         if (found and found == before) or time.monotonic() > give_up:
             return found

@@ -44,11 +44,12 @@ def are_files(folders: Folders) -> bool:
 def _gives_back() -> bool:
     """Whether a line comes back: what is kept for nobody, or may not be read, doesn't."""
     token = uuid.uuid4().hex
-    if not journal.write("keiji looks whether this can be read", 7, [("KEIJI_PROBE", token)]):
+    if not journal.write("keiji looks whether this can be read", 6, [("KEIJI_PROBE", token)]):
         return False
-    began = time.monotonic()
-    patience = _BUSY_PATIENCE if _reads([journal.own_uid()]) else _PATIENCE
+    began, patience = time.monotonic(), None
     while not _reads([f"KEIJI_PROBE={token}", journal.own_uid()]):
+        if patience is None:
+            patience = _BUSY_PATIENCE if _reads([journal.own_uid()]) else _PATIENCE
         if time.monotonic() - began > patience:
             return False
         time.sleep(_PAUSE)
