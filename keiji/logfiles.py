@@ -11,16 +11,17 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from keiji import runner_files, settings
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.host import LogLine, Span
-from keiji.logreading import Tail, last_lines, lines_of, opened, position
+from keiji.logreading import Tail, last_lines, lines_of, opened, position, since
 
 SCHEDULER = "scheduler"
+_SLACK = timedelta(seconds=1)  # between the clocks' readings of who asked for a run and who wrote
 
 
 class LogFiles:
@@ -56,10 +57,11 @@ class LogFiles:
         return _read(self.folders.task_log(slug), lines, span)
 
     def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
-        path = self.folders.task_log(slug)
-        with opened(path) as files:
-            found = lines_of(position(files, cursor))
-            return [line for line in found if line.run == span.run]
+        with opened(self.folders.task_log(slug)) as files:
+            new = position(files, cursor)
+            if span.began and not cursor:  # asked again and again, and the log may be large
+                new = since(new, span.began - _SLACK)
+            return [line for line in lines_of(new) if line.run == span.run]
 
     def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]:
         return _follow(self.folders.task_log(slug), lines, span)

@@ -89,6 +89,17 @@ def last_lines(pieces: Sequence[Piece], n: int) -> list[LogLine]:
     return list(lines_of(wanted))
 
 
+def since(pieces: Sequence[Piece], at: datetime) -> list[Piece]:
+    """What is no older than that, and a little more, without reading what comes before."""
+    wanted: list[Piece] = []
+    for piece in reversed(pieces):
+        begin, is_older = _since(piece, at)
+        wanted.insert(0, replace(piece, begin=begin))
+        if is_older:
+            break
+    return wanted
+
+
 def position(pieces: Sequence[Piece], cursor: str) -> list[Piece]:
     """What comes after the line that has this cursor; all when it is gone."""
     if not cursor:
@@ -193,6 +204,21 @@ def _last(piece: Piece, n: int) -> tuple[int, int]:
     rows = _split(data)
     chosen = rows[len(rows) - min(n, len(rows)) :]
     return piece.end - sum(map(len, chosen)), len(chosen)
+
+
+def _since(piece: Piece, at: datetime) -> tuple[int, bool]:
+    """Where to begin, and whether the line there is older."""
+    place = piece.end
+    while place > piece.begin:
+        step = min(_BLOCK, place - piece.begin)
+        place -= step
+        piece.file.seek(place)
+        data = piece.file.read(step)
+        head = data.find(b"\n") + 1 if place > piece.begin else 0
+        row = data[head:].partition(b"\n")[0]
+        if parse(row.decode("utf-8", "replace"), at).at < at:
+            return place + head, True
+    return piece.begin, False
 
 
 def _split(data: bytes) -> list[bytes]:

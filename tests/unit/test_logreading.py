@@ -113,6 +113,27 @@ def test_one_reads_on_after_a_line_across_rotations(folders: Folders, logs: LogF
     assert messages(logs.run_log_after("ping", Span("a1"), one.cursor)) == [f"line {n}" for n in range(12)]
 
 
+@pytest.mark.parametrize("limit", [0, 100_000])
+def test_of_a_large_log_only_the_end_is_read_for_a_run_that_has_just_begun(
+    folders: Folders, logs: LogFiles, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folders.task_log("ping")
+    for minute in range(60):
+        log = LogFile(str(path), limit, str(folders.home))
+        line = f'time=2026-11-23T10:{minute:02}:00.000+00:00 level=INFO msg="{"x" * 100}" run=r{minute}\n'
+        log.write([line.encode()] * 50)
+        log.close()
+    began = datetime(2026, 11, 23, 10, 58, 0, 500000, tzinfo=timezone.utc)
+    parsed = []
+    monkeypatch.setattr(logreading, "parse", lambda *words: parsed.append(1) or parse(*words))
+
+    found = logs.run_log_after("ping", Span("r58", began), "")
+
+    assert len(found) == 50
+    assert len(parsed) < 800
+    assert logs.run_log_after("ping", Span("r59", began), "") != []
+
+
 def test_keiji_s_own_lines_are_of_no_run_and_in_the_scheduler_s_log_too(
     folders: Folders, logs: LogFiles
 ) -> None:
