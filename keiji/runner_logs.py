@@ -50,7 +50,10 @@ def capture(path: str, run: str, settings: str, owner: str) -> "Captured | None"
 
 
 def _is_null(fd: int) -> bool:
-    return posix.fstat(fd).st_rdev == posix.stat("/dev/null").st_rdev
+    try:
+        return posix.fstat(fd).st_rdev == posix.stat("/dev/null").st_rdev
+    except OSError:  # it is closed
+        return False
 
 
 class Captured:
