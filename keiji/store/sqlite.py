@@ -16,7 +16,8 @@ from keiji.store.engine import Engine, NoTable, load_peewee
 
 _PAUSE = 0.01
 _MEANINGS = {
-    "locked|busy": "{where} is being written by another program: try again (`fuser -v {path}`, of the package psmisc, names it)",
+    "locked|busy": "{where} is being written by another program: try again "
+    "(`fuser -v {path}`, of the package psmisc, names it)",
     "full": "the disk that holds {where} is full: free some space on it",
     "readonly|read-only": "{where} cannot be written: check its owner and mode",
     "unable to open": "{where} cannot be opened: `keiji init` makes it where it is missing; "
