@@ -110,7 +110,7 @@ def test_what_no_journal_takes_goes_to_the_file(
 def test_lines_of_journal_and_file_are_shown_in_their_order(folders: Folders, programs: Programs) -> None:
     logs = HostLogs(folders)
     logs.files.log("ping", "INFO", "from the file")
-    programs.answer("journalctl", said=entry("before", -60) + entry("after", 60))
+    programs.answer("journalctl", said=entry("before", -86400) + entry("after", 86400))
 
     assert [line.message for line in logs.task_log("ping", 10)] == ["before", "from the file", "after"]
     assert [line.message for line in logs.task_log("ping", 2)] == ["from the file", "after"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
+from contextlib import suppress
 
 import pytest
 from recording import an_entry, ended, leave, new_home, ready_store, run_python, start_python
@@ -23,9 +25,18 @@ from keiji.folders import Folders
 from recording import *
 folders = Folders(Path(sys.argv[1]), Path(sys.argv[2]))
 ledger.BATCH = 5
-print("ready", flush=True)
+is_led = "led" in sys.argv
+
+
+def tell(said):
+    print(said, flush=True)
+    if is_led:
+        sys.stdin.readline()
+
+
+tell("ready")
 with open_store(settings_of(folders)) as store:
-    ledger.deliver(folders, store, progress=lambda seen: print(seen, flush=True))
+    ledger.deliver(folders, store, progress=tell)
 """
 _PEAK = """
 import resource, sys
@@ -152,17 +163,27 @@ def test_two_readers_that_are_killed_again_and_again_lose_nothing_and_double_not
     leave(folders, *range(1, count + 1))
     kills = 0
     while [*folders.done.iterdir()]:
-        readers = [start_python(_READER, folders.workspace, folders.home) for _ in range(2)]
+        readers = [start_python(_READER, folders.workspace, folders.home, "led") for _ in range(2)]
         for reader in readers:
             for _ in range(chance.randint(1, 6)):  # some while they start, some after so many batches
                 reader.stdout.readline()
+                _lead(reader)
+        time.sleep(chance.random() * 0.01)  # into whatever the next step is
+        for reader in readers:
             reader.send_signal(signal.SIGKILL)
         kills += sum(reader.wait() == -signal.SIGKILL for reader in readers)
         for reader in readers:
             reader.communicate()
 
-    assert kills >= 1
+    assert kills >= 4
     assert _recorded(either) == list(range(1, count + 1))
+
+
+def _lead(reader):
+    """Let the reader take its next step, if it is still there."""
+    with suppress(BrokenPipeError):
+        reader.stdin.write("\n")
+        reader.stdin.flush()
 
 
 def test_a_reader_that_is_interrupted_leaves_the_rest_for_the_next(folders, either):
