@@ -5,6 +5,7 @@ At the top it imports nothing that takes time, so that Ctrl-C is silent from the
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -96,6 +97,8 @@ def _tell(problem: Exception, debug: bool) -> int:
         message, status = problem.message, problem.exit_status
     elif isinstance(problem, OSError):
         message = f"{problem.filename or 'the system'}: {problem.strerror or problem}"
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            message += ": free some space on that disk"
     else:
         message = f"unexpected {type(problem).__name__}: {problem} (see it all with keiji --debug)"
     output.abandon()

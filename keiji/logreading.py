@@ -195,13 +195,15 @@ def _rows(piece: Piece) -> Iterator[bytes]:
 
 def _last(piece: Piece, n: int) -> tuple[int, int]:
     """Where the last `n` lines of a piece begin, and how many there are."""
-    place, data = piece.end, b""
-    while place > piece.begin and data.count(b"\n") <= n:
+    place, count = piece.end, 0
+    blocks: list[bytes] = []
+    while place > piece.begin and count <= n:
         step = min(_BLOCK, place - piece.begin)
         place -= step
         piece.file.seek(place)
-        data = piece.file.read(step) + data
-    rows = _split(data)
+        blocks.append(piece.file.read(step))
+        count += blocks[-1].count(b"\n")
+    rows = _split(b"".join(reversed(blocks)))
     chosen = rows[len(rows) - min(n, len(rows)) :]
     return piece.end - sum(map(len, chosen)), len(chosen)
 

@@ -17,6 +17,7 @@ LONGEST = 48 * 1024
 """Bytes of a message; longer ones are cut into several, as the journal does."""
 
 DEFAULT_SIZE = 1048576
+_KIND, _REGULAR = 0o170000, 0o100000  # of a file's mode; the module stat would have to be loaded
 _PATIENCE = 2.0  # seconds for the lock, whose holder may have been frozen: then the line counts more
 _PAUSE = 0.001
 
@@ -45,16 +46,17 @@ def wanted(settings: str) -> "tuple[int, str]":
     """
     found = {"ROTATE_LOGS": "1", "LOG_MAX_SIZE": str(DEFAULT_SIZE), "TIME_ZONE": ""}
     try:
-        with open(settings, encoding="utf-8-sig", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition("#")[0].partition("=")
-                if key.strip() in found:
-                    found[key.strip()] = value.strip().strip("\"'")
+        if posix.stat(settings).st_mode & _KIND == _REGULAR:  # to read a pipe would wait for ever
+            with open(settings, encoding="utf-8-sig", errors="replace") as file:
+                for line in file:
+                    key, _, value = line.partition("#")[0].partition("=")
+                    if key.strip() in found:
+                        found[key.strip()] = value.strip().strip("\"'")
     except OSError:
         pass
-    size = found["LOG_MAX_SIZE"]
-    limit = int(size) if size.isascii() and size.isdigit() else DEFAULT_SIZE
-    return limit if found["ROTATE_LOGS"] != "0" else 0, found["TIME_ZONE"]
+    size, zone = found["LOG_MAX_SIZE"], found["TIME_ZONE"]
+    limit = int(size) if size.isascii() and size.isdigit() and len(size) < 19 else DEFAULT_SIZE
+    return limit if found["ROTATE_LOGS"] != "0" else 0, "" if "\0" in zone else zone
 
 
 class LogFile:

@@ -170,6 +170,18 @@ def _pieces(message: bytes) -> "list[bytes]":
     return [message[:end], *_pieces(message[end:])]
 
 
+def _prepared(settings: str) -> int:
+    """Go by the settings' zone; how large the log may become. What is wrong there costs the run nothing."""
+    try:
+        limit, zone = runner_files.wanted(settings)
+        if zone:
+            posix.putenv("TZ", zone)
+            time.tzset()
+    except Exception:
+        return runner_files.DEFAULT_SIZE
+    return limit
+
+
 class _Pump:
     """Reads the pipes and writes the log until nobody can say anything any more."""
 
@@ -183,10 +195,7 @@ class _Pump:
         pipes: "list[tuple[int, int]]",
     ) -> None:
         posix.setsid()  # launchd ends the process group of a job with it
-        limit, zone = runner_files.wanted(settings)
-        if zone:
-            posix.putenv("TZ", zone)
-            time.tzset()
+        limit = _prepared(settings)
         self.log = runner_files.LogFile(path, limit, owner)
         self.tail = f" run={run}" if run else ""
         self.held: list[bytes] = []

@@ -13,7 +13,8 @@ from keiji.store.migrations import LATEST
 def init(folders: Folders, host: Host) -> None:
     """Make what is not there yet and say what was made; run twice it changes nothing."""
     check_owner(host)
-    host.is_started()  # a manager that doesn't answer says so before anything is made
+    host.is_started()  # a manager that doesn't answer says so before anything is made,
+    settings.load(folders)  # and so does what is wrong in the settings
     missing = traces.missing([folders.home, folders.workspace, *host.folders_used()])
     made = [] if folders.home.is_dir() else [f"made {folders.home}"]
     for folder in folders.made():

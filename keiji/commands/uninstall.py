@@ -33,11 +33,15 @@ def uninstall(session: Session, keep_workspace: bool, yes: bool) -> None:
     tasks = "1 task" if len(slugs) == 1 else f"{len(slugs)} tasks"
     output.say(f"{tasks} and keiji's units are gone; the command itself stays where it is installed")
     if left:
-        raise KeijiError(f"{len(left)} files could not be removed, the first is {left[0]}")
+        files = "1 file" if len(left) == 1 else f"{len(left)} files"
+        raise KeijiError(f"{files} could not be removed, the first is {left[0]}")
 
 
 def _leave_database(session: Session) -> None:
     """Take this machine's rows out of a database that doesn't go with the folders."""
+    if session.problem:
+        output.note("settings.conf does not tell the database: one on a server keeps this machine's rows")
+        return
     if session.settings.uses_sqlite:
         return
     try:

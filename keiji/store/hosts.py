@@ -8,6 +8,7 @@ nor a copy of the folder mixes its rows in. A machine whose name changes keeps i
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from keiji.store.engine import Engine
 from keiji.store.rows import plain
 
 _OURS = "SELECT name, installation, machine FROM host WHERE installation = {mark} OR name = {mark}"
+_ID = re.compile("[0-9a-f]{32}")
 _CLAIM = (
     "INSERT INTO host (name, installation, machine) VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING"
 )
@@ -73,7 +75,8 @@ def _ours(engine: Engine, folders: Folders, rows: list[Any], installation: str) 
         raise StoreUnavailable(
             f"another keiji keeps its tasks in {engine.where} under this machine's name {rows[0][0]!r}: give "
             "one of both a schema of its own in DB_URL (?options=-csearch_path%3DNAME), or, if the other is "
-            f"gone for good, `DELETE FROM host WHERE name = '{rows[0][0]}'` in that database"
+            f"gone for good or was this one before {_path(folders)} was lost, `DELETE FROM host WHERE name = "
+            f"'{rows[0][0]}'` in that database: its tasks and runs are this one's then"
         )
     return str(mine[0]) if mine else ""
 
@@ -91,9 +94,10 @@ def _path(folders: Folders) -> Path:
 def _installation(folders: Folders) -> str:
     """The id of this system folder, or empty where it has none yet."""
     try:
-        return _path(folders).read_text(encoding="ascii").strip()
+        text = _path(folders).read_text(encoding="ascii").strip()
     except (OSError, UnicodeError):
         return ""
+    return text if _ID.fullmatch(text) else ""
 
 
 def _make_installation(engine: Engine, folders: Folders) -> str:
@@ -101,17 +105,28 @@ def _make_installation(engine: Engine, folders: Folders) -> str:
 
     own = _path(folders).with_name(f".installation-{uuid.uuid4().hex}")
     try:
-        own.write_text(uuid.uuid4().hex + "\n", encoding="ascii")
-        own.chmod(0o600)
-        with suppress(FileExistsError):  # another process was faster
-            os.link(own, _path(folders))
-        own.unlink()
+        try:
+            _write(own, uuid.uuid4().hex)
+            with suppress(FileExistsError):  # another process was faster
+                os.link(own, _path(folders))
+            if not _installation(folders):  # what is there was torn by a power cut
+                own.replace(_path(folders))
+        finally:
+            own.unlink(missing_ok=True)
     except OSError as error:
         raise StoreUnavailable(
             f"{_path(folders)}, by which {engine.where} knows this machine, cannot be made "
             f"({error.strerror}): check its folder's owner and mode, and the room on its disk"
         ) from None
     return _installation(folders)
+
+
+def _write(path: Path, text: str) -> None:
+    """Make the file, whole on the disk when this returns."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _machine() -> str:

@@ -78,8 +78,11 @@ def check(engine: Engine, may_migrate: bool) -> None:
             engine.create()
         migrate(engine)
         return
-    command = "keiji system update" if found else "keiji init"
-    raise StoreUnavailable(f"{engine.where} is older than this keiji: `{command}` brings it up to date")
+    if not found:
+        raise StoreUnavailable(f"{engine.where} has none of keiji's tables: `keiji init` makes them")
+    raise StoreUnavailable(
+        f"{engine.where} is older than this keiji: `keiji system update` brings it up to date"
+    )
 
 
 def migrate(engine: Engine) -> int:

@@ -149,11 +149,13 @@ class PostgresEngine(Engine):
     @contextmanager
     def _explaining(self) -> Iterator[None]:
         """Turn errors into `StoreUnavailable`; `from None`, because libpq's own words may tell a secret."""
-        peewee = sys.modules.get("peewee")
-        errors = (self._driver.Error, peewee.PeeweeException) if peewee else (self._driver.Error,)
         try:
             yield
-        except errors as error:
+        except Exception as error:
+            peewee = sys.modules.get("peewee")  # only now: it may have been loaded meanwhile
+            errors = (self._driver.Error, peewee.PeeweeException) if peewee else (self._driver.Error,)
+            if not isinstance(error, errors):
+                raise
             connection = self._connection
             self._was_silent = connection is not None and connection.is_silent
             problem = troubles.explained(self._address, error, self._was_silent)

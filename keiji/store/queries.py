@@ -77,11 +77,15 @@ def prunable(ask: Ask, host: str, keep_count: int, before: int) -> list[int]:
 
 
 def kept(ask: Ask, task: int, keep_count: int, before: int) -> tuple[int, int]:
-    """What pruning leaves of a task: the time since when its runs stay, and the number of its newest run."""
-    query = f"SELECT began, number FROM run WHERE task = ? {_NEWEST_FIRST} LIMIT 1 OFFSET ?"
-    newest = ask(query, task, 0)
+    """What pruning leaves of a task: the time since when its runs stay, and the number of its newest run.
+
+    A firing that was skipped is no run to show as the last.
+    """
+    query = f"SELECT began FROM run WHERE task = ? {_NEWEST_FIRST} LIMIT 1 OFFSET ?"
     last_counted = ask(query, task, keep_count - 1)
-    return max([before, *(row[0] for row in last_counted)]), newest[0][1] if newest else 0
+    newest = f"SELECT number FROM run WHERE task = ? AND result <> ? {_NEWEST_FIRST} LIMIT 1"
+    found = ask(newest, task, str(Result.SKIPPED))
+    return max([before, *(row[0] for row in last_counted)]), found[0][0] if found else 0
 
 
 def _newest_runs(ask: Ask, where: str = "", *values: object) -> list[Run]:

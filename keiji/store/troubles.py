@@ -13,7 +13,10 @@ _BUSY = "{where} is being written by another program: try again"
 _ACCESS = "{where} does not let this user in: correct DB_URL, or the server's pg_hba.conf"
 _PASSWORD = "{where} refuses the password: correct it in DB_URL or ~/.pgpass"
 _NO_DATABASE = "there is no {database}: correct DB_URL, or make the database there (`createdb`)"
-_RIGHTS = "the user of DB_URL lacks rights in {where}: grant it CREATE on the schema, or the tables"
+_RIGHTS = (
+    "the user of DB_URL lacks rights in {where}: grant it CREATE on the schema and all on keiji's tables, "
+    "or give keiji a schema of its own"
+)
 _STARTING = "the server of {where} is starting up or shutting down: try again in a moment"
 _CROWDED = "{where} takes no more connections: try again, or raise the server's max_connections"
 _READ_ONLY = "{where} is read-only, perhaps a standby: name the primary server in DB_URL"

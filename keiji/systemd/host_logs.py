@@ -8,8 +8,8 @@ places, and whoever reads looks into both.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ def are_files(folders: Folders) -> bool:
 
 def _gives_back() -> bool:
     """Whether a line comes back: what is kept for nobody, or may not be read, doesn't."""
-    token = uuid.uuid4().hex
+    token = os.urandom(16).hex()
     if not journal.write("keiji looks whether this can be read", 6, [("KEIJI_PROBE", token)]):
         return False
     began, patience = time.monotonic(), None

@@ -87,7 +87,7 @@ def test_output_that_cannot_be_written_is_told(keiji):
         complaint = keiji("--help", status=1, stdout=full).stderr
         keiji("--frob", status=2, stderr=full)
 
-    assert complaint == "keiji: standard output: No space left on device\n"
+    assert complaint == "keiji: standard output: No space left on device: free some space on that disk\n"
 
 
 def test_text_that_the_terminal_lacks_is_written_with_backslashes(keiji):

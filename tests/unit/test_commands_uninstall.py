@@ -9,7 +9,7 @@ from commanding import Place
 from recording import a_run, query
 
 from keiji.commands.uninstall import uninstall
-from keiji.errors import BusUnavailable, HostFailed, UsageError
+from keiji.errors import BusUnavailable, HostFailed, InvalidSettings, UsageError
 
 DATABASES = ("sqlite", "postgres")
 
@@ -88,6 +88,16 @@ def test_what_a_shared_database_holds_of_this_machine_goes_too(place: Place, cap
             []
         ] * 3
     assert ("its tables stay" in capsys.readouterr().out) is shared
+
+
+def test_with_settings_that_tell_no_database_it_is_told_that_rows_may_stay(place: Place, capsys: Out) -> None:
+    place.add("ping")
+    session = replace(place.session, problem=InvalidSettings("ROTATE_LOGS must be 0 or 1"))
+
+    uninstall(session, keep_workspace=True, yes=True)
+
+    assert not place.folders.home.exists()
+    assert "one on a server keeps this machine's rows" in capsys.readouterr().err
 
 
 def test_with_the_server_away_all_else_goes_and_it_is_told(place: Place, capsys: Out) -> None:

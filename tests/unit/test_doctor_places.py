@@ -189,9 +189,7 @@ def test_a_missing_database_is_an_error(well: Place) -> None:
     assert not well.folders.database.exists()
 
 
-@pytest.mark.parametrize(
-    ("version", "said"), [(0, "`keiji init` brings it up to date"), (999, "upgrade keiji")]
-)
+@pytest.mark.parametrize(("version", "said"), [(0, "`keiji init` makes them"), (999, "upgrade keiji")])
 def test_a_database_of_another_version_is_an_error(well: Place, version: int, said: str) -> None:
     with closing(sqlite3.connect(well.folders.database, isolation_level=None)) as database:
         database.execute("DELETE FROM migration")

@@ -144,6 +144,21 @@ def test_a_copy_that_replaces_the_machine_takes_over_as_the_message_says(at):
     assert "was copied" in _refusal(at("alpha", "m1"))
 
 
+@pytest.mark.parametrize("torn", ["", "ab", "\0" * 33])
+def test_an_id_that_a_power_cut_has_torn_is_made_anew(at, torn):
+    store = at("alpha")
+    path = store.settings.folders.home / "installation"
+    path.write_text(torn)
+
+    with store:
+        store.save_task(_task())
+
+    assert len(path.read_text()) == 33
+    assert [name for name in os.listdir(path.parent) if name.startswith(".installation")] == []
+    with at("alpha") as again:
+        assert len(again.tasks()) == 1
+
+
 def test_looking_claims_no_name(at):
     with at("alpha") as store:
         assert store.tasks() == []

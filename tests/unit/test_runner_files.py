@@ -271,12 +271,20 @@ def test_a_stamp_has_the_zone_of_the_process(zone: str, stamp: str, monkeypatch:
         ("LOG_MAX_SIZE=0\n", (0, "")),
         ("LOG_MAX_SIZE=lots\nROTATE_LOGS=maybe\n", (1048576, "")),
         ("#LOG_MAX_SIZE=10\n", (1048576, "")),
+        (f"LOG_MAX_SIZE={'9' * 5000}\n", (1048576, "")),
+        ("TIME_ZONE=Africa\0/Nairobi\n", (1048576, "")),
     ],
 )
 def test_settings_say_how_large_a_log_may_become(tmp_path: Path, text: str, wanted: tuple[int, str]) -> None:
     (tmp_path / "settings.conf").write_text(text)
 
     assert runner_files.wanted(str(tmp_path / "settings.conf")) == wanted
+
+
+def test_settings_that_are_a_pipe_keep_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "settings.conf")
+
+    assert runner_files.wanted(str(tmp_path / "settings.conf")) == (1048576, "")
 
 
 def test_without_settings_the_defaults_hold(tmp_path: Path) -> None:

@@ -288,6 +288,21 @@ def test_pruning_leaves_each_tasks_newest_run_however_old(store):
     assert _ages(store) == [1, 2]
 
 
+def test_pruning_leaves_the_newest_run_though_many_firings_were_skipped_since(store):
+    _record_ages(store, 30, 20)
+    now = datetime.now(timezone.utc)
+    skipped = [
+        a_run(began=now - timedelta(days=age), id=f"skipped{age}", result=Result.SKIPPED) for age in range(5)
+    ]
+    store.record_runs(skipped)
+
+    store.prune(0, 3)
+
+    assert [run.id for run in store.runs("ping")] == ["skipped0", "skipped1", "skipped2", "ping20"]
+    assert store.last_runs()["ping"].id == "ping20"
+    assert store.prune(0, 3) == 0
+
+
 # -- what goes wrong --------------------------------------------------------------------------------
 
 

@@ -232,6 +232,19 @@ def test_a_user_without_rights_is_told_so(postgres, folders):
     postgres.sql("CREATE DATABASE rightless")
 
     assert "lacks rights" in _asked(folders, postgres.url("rightless"))
+    code = """
+import sys
+from keiji.errors import StoreUnavailable
+from keiji.folders import Folders
+from keiji.store import open_store
+from pathlib import Path
+from keiji import settings
+try:  # in a process that has not loaded peewee yet
+    open_store(settings.load(Folders(Path(sys.argv[1]), Path(sys.argv[2])))[0]).tasks()
+except StoreUnavailable as problem:
+    print(problem)
+"""
+    assert "lacks rights" in run_python(code, folders.workspace, folders.home)
 
 
 def test_ids_are_compared_byte_by_byte_in_a_database_of_any_language(postgres, folders):
