@@ -202,6 +202,7 @@ def test_following_the_bus_s_log_shows_directives_as_they_are_carried_out(ready)
         while "event=directive verb=disable" not in follower.stdout.readline():
             pass
         follower.send_signal(signal.SIGINT)
+        follower.stdout.read()  # whose reader leaves ends otherwise
 
     assert follower.returncode == 130
 
