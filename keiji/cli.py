@@ -22,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = _status(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
+        if "keiji.output" in sys.modules:
+            sys.modules["keiji.output"].abandon()
         sys.exit(_INTERRUPTED)
     if arguments is None:
         # All is written and closed. Python would take its modules apart one by one before it ends, and

@@ -82,6 +82,29 @@ def test_a_reader_that_has_left_is_no_error_of_ours(keiji):
         assert keiji("--help", status=141, stdout=stdout).stderr == ""
 
 
+def test_ctrl_c_is_silent_though_the_reader_has_left():
+    code = """
+import sys
+from keiji import cli, output
+
+def interrupted(words):
+    output.prepare()
+    sys.stdout.write("unread")
+    raise KeyboardInterrupt
+
+cli._status = interrupted
+cli.main([])
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_output_that_cannot_be_written_is_told(keiji):
     with open("/dev/full", "w") as full:
         complaint = keiji("--help", status=1, stdout=full).stderr
