@@ -1,19 +1,13 @@
 """The service on the session bus: `python -m keiji.bus.dbus [--idle SECONDS]`.
 
 Started on demand by the manager, and gone again when idle. The main loop only takes calls and tells
-signals; what takes time is done at the desk. All that is needed is imported at the start: after an
-upgrade the process must not mix old code with new.
+signals; what takes time is done at the desk.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import functools
-import os
 import signal
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,21 +17,17 @@ from pydbus import SessionBus
 from pydbus.generic import signal as dbus_signal
 from pydbus.registration import ObjectRegistration, ObjectWrapper
 
-from keiji import __version__, locks, logs, platforms
-from keiji.bus import interface
-from keiji.bus.desk import Desk
+from keiji import __version__, platforms
+from keiji.bus import interface, service
 from keiji.bus.following import Following
 from keiji.directives import Directive, Verb
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.records import FIELDS
-from keiji.store import models  # noqa: F401  loaded now, see above
 
-IDLE = 30.0  # seconds; leaving sooner would run into the manager's start limits
 _GRACE = 50  # milliseconds in which calls that were on their way to the name still arrive
 _PATIENCE = 5000  # milliseconds for the message bus itself
 _DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-_LOG = "/log"  # a lane; no task is called so
 # GLib hands each call over with a reference that PyGObject does not know of, until 2.84:
 # https://docs.gtk.org/gio/method.DBusConnection.register_object_with_closures2.html
 _OWNS_CALLS = GLib.check_version(2, 84, 0) is not None
@@ -54,7 +44,7 @@ class Published:
     RunFinished = dbus_signal()
     PropertiesChanged = dbus_signal()
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: DBusService) -> None:
         self._service = service
 
     @property
@@ -65,7 +55,7 @@ class Published:
 class Calls(ObjectWrapper):  # type: ignore[misc]
     """Hands calls on: pydbus itself answers when the method returns, one call at a time."""
 
-    def __init__(self, service: Service, published: Published, interfaces: list[Any]) -> None:
+    def __init__(self, service: DBusService, published: Published, interfaces: list[Any]) -> None:
         super().__init__(published, interfaces)
         self.service = service
 
@@ -80,18 +70,14 @@ class Calls(ObjectWrapper):  # type: ignore[misc]
             super().call_method(connection, sender, path, of, method, parameters, invocation)
 
 
-class Service:
+class DBusService(service.Service):
     """One process's presence on the bus."""
 
     def __init__(self, folders: Folders, idle: float) -> None:
-        self.desk = Desk(folders, platforms.host(folders), self.log, self._tell_state)
-        self._logger = functools.cache(lambda: logs.service_log(folders, "bus"))
-        self.idle = idle
+        super().__init__(folders, platforms.host(folders), idle, self._tell_state)
         self.loop = GLib.MainLoop()
         self.bus = SessionBus()
         self._watchers: dict[str, int] = {}  # unique name → subscription to its leaving
-        self._last = time.monotonic()
-        self._is_leaving = False
         self._tasks = self.desk.slugs()
         self._is_to_list = False
         node = Gio.DBusNodeInfo.new_for_xml(Published.dbus)
@@ -113,19 +99,15 @@ class Service:
         self._look_again_in(self.idle)
         self._following.start()
         self.desk.learn_states()
-        self.log("started", version=__version__, home=str(self.desk.folders.home))
+        self.log_start()
         self.desk.deliver_soon()
         self.loop.run()
         with contextlib.suppress(GLib.Error):  # the session bus may be gone
             self.bus.con.flush_sync(None)
 
-    def log(self, event: str, **fields: object) -> None:
-        """Write a line of the service's own log; beside what goes on, for structlog takes long to load."""
-        self.desk.lanes.put(_LOG, lambda: self._logger()(event, **fields))
-
     def call(self, method: str, sender: str, arguments: tuple[Any, ...], invocation: Any) -> None:
         """Take one call; it is answered when it is done."""
-        self._last = time.monotonic()
+        self.prolong()
         desk = self.desk
         if method in _VERBS:
             (task,) = arguments
@@ -190,7 +172,7 @@ class Service:
         subscription = self._watchers.pop(sender, None)
         if subscription is not None:
             self.bus.con.signal_unsubscribe(subscription)
-            self._last = time.monotonic()
+            self.prolong()
 
     def _if_gone(self, name: str, then: Callable[[], None]) -> None:
         def told(connection: Any, result: Any) -> None:
@@ -210,9 +192,7 @@ class Service:
         GLib.timeout_add(int(seconds * 1000) + 1, self._leave_if_idle)
 
     def _leave_if_idle(self) -> bool:
-        rest = self._last + self.idle - time.monotonic()
-        if self._watchers or not self.desk.lanes.are_empty:
-            rest = self.idle
+        rest = self.rest(is_wanted=bool(self._watchers))
         if rest > 0:
             self._look_again_in(rest)
         else:
@@ -228,10 +208,8 @@ class Service:
 
     def _leave(self, why: str) -> None:
         """Give the name back, finish what is in flight, and only then quit."""
-        if self._is_leaving:
+        if not self.begin_leaving(why):
             return
-        self._is_leaving = True
-        self.log("leaving", why=why)
         with contextlib.suppress(GLib.Error):  # the session bus may be gone, and the name with it
             self._ask_daemon("ReleaseName", interface.NAME, "(u)")  # pydbus would wait for ever
         GLib.timeout_add(_GRACE, self._quit_when_done)
@@ -300,21 +278,7 @@ def _sayable(text: str) -> str:
 
 def main() -> None:
     """Serve until idle; exit status 1 when the bus can't be had."""
-    parser = argparse.ArgumentParser(prog="keiji.bus.dbus")
-    parser.add_argument("--idle", type=float, default=IDLE, help="leave after that many idle seconds")
-    idle = parser.parse_args().idle
-    locks.allow_many()
-    try:
-        folders = Folders.of(os.environ)
-        logs.keep_output(folders, "bus")
-        service = Service(folders, idle)
-    except (GLib.Error, RuntimeError, KeijiError) as problem:
-        sys.exit(f"{interface.NAME}: {problem}")
-    service.run()
-    # The lanes' threads are idle, and Python would take its modules apart one by one.
-    with contextlib.suppress(OSError):  # the journal may be gone
-        sys.stderr.flush()
-    os._exit(0)
+    service.main("keiji.bus.dbus", interface.NAME, DBusService)
 
 
 if __name__ == "__main__":
