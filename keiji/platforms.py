@@ -29,7 +29,11 @@ def host(folders: Folders) -> Host:
     if host_name() == "linux":
         from keiji.systemd.manager import SystemdHost
 
-        return SystemdHost(folders)
+        if transport() == "dbus":
+            return SystemdHost(folders)
+        from keiji.bus import loopback_client
+
+        return SystemdHost(folders, ask_bus=lambda: loopback_client.ping(folders))
     raise UnsupportedHere("launchd is not supported yet: this version of keiji runs on Linux with systemd")
 
 
@@ -40,25 +44,38 @@ def unit_signals() -> Units:
     return UnitSignals()
 
 
+def transport() -> str:
+    """``dbus`` or ``loopback``: by what directives travel; ``KEIJI_BUS`` says by which."""
+    name = os.environ.get("KEIJI_BUS") or ("dbus" if host_name() == "linux" else "loopback")
+    if name not in ("dbus", "loopback"):
+        raise UnsupportedHere(f"KEIJI_BUS={name}: dbus or loopback is allowed")
+    return name
+
+
 def bus(folders: Folders, host: Host) -> Bus:
-    """How directives travel; ``KEIJI_BUS`` says by which transport. Connects to nothing yet."""
-    return _client(folders, host)
+    """How directives travel. Connects to nothing yet."""
+    if transport() == "loopback":
+        from keiji.bus.loopback_client import LoopbackClient
+
+        return LoopbackClient(folders, host)
+    return _dbus_client(folders, host)
 
 
 def watcher(folders: Folders, host: Host) -> Watcher:
-    """Who is told of changes, by the transport of `bus`. Connects at once; raises `BusUnavailable`."""
-    client = _client(folders, host)
+    """Who is told of changes, by the session bus where there is one.
+
+    Connects to that at once; raises `BusUnavailable`.
+    """
+    if transport() == "loopback":
+        from keiji.bus.loopback_watcher import LoopbackWatcher
+
+        return LoopbackWatcher(folders, host)
     from keiji.bus.dbus_watcher import DBusWatcher
 
-    return DBusWatcher(client)
+    return DBusWatcher(_dbus_client(folders, host))
 
 
-def _client(folders: Folders, host: Host) -> DBusClient:
-    name = os.environ.get("KEIJI_BUS") or "dbus"
-    if name not in ("dbus", "loopback"):
-        raise UnsupportedHere(f"KEIJI_BUS={name}: dbus or loopback is allowed")
-    if name == "loopback":
-        raise UnsupportedHere("KEIJI_BUS=loopback: this version of keiji has only the session bus")
+def _dbus_client(folders: Folders, host: Host) -> DBusClient:
     from keiji.bus.dbus_client import DBusClient
     from keiji.systemd.systemctl import bus_address
 

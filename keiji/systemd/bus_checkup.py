@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from keiji import __version__, remedies
 from keiji.errors import HostFailed
@@ -34,26 +35,27 @@ def session_bus() -> Iterator[Finding]:
         yield error(said, "`sudo apt install dbus-user-session`, then log in anew")
 
 
-def service(folders: Folders) -> Iterator[Finding]:
+def service(folders: Folders, ask: bus_service.Ask | None = None) -> Iterator[Finding]:
     """Whether a call would be answered, and by the right service; none is started."""
     if bus_service.is_masked():
         yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
         return
-    if not bus_unit.expected_unit().exists():
+    expected = bus_unit.expected_unit(ask is not None)
+    if not expected.exists():
         return  # `own-units` tells
     unit = systemctl.show(names.BUS_SERVICE, _ASKED)
-    found = _unusable(unit)
+    found = _unusable(unit, expected)
     if not found:
-        found = _wrong_owner(folders) if bus_service.has_owner() else _would_not_start(unit)
+        found = _wrong_owner(folders, ask) if bus_service.has_owner(ask) else _would_not_start(unit)
     if found:
         yield found
-    elif not bus_unit.is_activatable():
+    elif not ask and not bus_unit.is_activatable():
         yield warning(bus_unit.inactivatable(), "log in anew; `keiji init` tells whether it is still so")
 
 
-def _unusable(unit: dict[str, str]) -> Finding | None:
+def _unusable(unit: dict[str, str], expected: Path) -> Finding | None:
     """What is wrong with the unit as the manager has it."""
-    state, path, expected = unit.get("LoadState"), unit.get("FragmentPath", ""), bus_unit.expected_unit()
+    state, path = unit.get("LoadState"), unit.get("FragmentPath", "")
     if state == "not-found":
         said = f"the user manager does not look into {expected.parent}, so the bus can't start"
         return error(said, "`unset XDG_DATA_HOME`, then `keiji init`")
@@ -67,9 +69,9 @@ def _unusable(unit: dict[str, str]) -> Finding | None:
     return None
 
 
-def _wrong_owner(folders: Folders) -> Finding | None:
+def _wrong_owner(folders: Folders, ask: bus_service.Ask | None) -> Finding | None:
     """What is wrong with the service that runs."""
-    said = bus_service.ping()
+    said = bus_service.ping(ask)
     if said is None:
         return error("the bus runs and does not answer", _RESTART)
     version, home = said

@@ -12,7 +12,10 @@ from keiji import files
 from keiji.errors import BusUnavailable, HostFailed
 from keiji.host import LogLine
 from keiji.systemd import journal, names, systemctl
-from keiji.systemd.bus_unit import DAEMON, mask_path, unit_path, unseen
+from keiji.systemd.bus_unit import DAEMON, is_of_loopback, mask_path, shipped_unit, unit_path, unseen
+
+# How a bus on a loopback socket is asked for its version and home, None when it doesn't answer.
+Ask = Callable[[], "tuple[str, str] | None"]
 
 # The unit's TimeoutStartSec= is 30 s, its TimeoutStopSec= 150 s, and a start waits for a stop.
 _START_PATIENCE = 190.0
@@ -33,11 +36,13 @@ def log(n: int) -> list[LogLine]:
     return journal.read(log_matches(), n)
 
 
-def start(last_lines: Callable[[int], list[LogLine]] = log) -> None:
+def start(is_loopback: bool = False, last_lines: Callable[[int], list[LogLine]] = log) -> None:
     """Have the service run; raises `BusUnavailable` with what keeps it from that.
 
     `last_lines(n)` are the last of its log.
     """
+    if is_loopback != is_of_loopback() and (unit_path().exists() or shipped_unit()):
+        raise BusUnavailable(_other_transport(is_loopback))
     began, give_up = time.time(), time.monotonic() + _START_PATIENCE
     reads_anew = True
     try:
@@ -99,18 +104,20 @@ def is_masked() -> bool:
 # -- looking --------------------------------------------------------------------------------
 
 
-def is_answering() -> bool:
-    """Whether a call would be answered; one who has the name must answer now."""
-    owned = has_owner()
-    if owned is None:
+def is_answering(ask: Ask | None = None) -> bool:
+    """Whether a call would be answered; a service that runs must answer now."""
+    runs = has_owner(ask)
+    if runs is None:
         return False
-    if owned:
-        return _pinged().returncode == 0
+    if runs:
+        return ping(ask) is not None
     return not is_masked() and would_start(_show(*JUDGED))
 
 
-def has_owner() -> bool | None:
+def has_owner(ask: Ask | None = None) -> bool | None:
     """Whether the service runs; None where there is no session bus, or it is frozen."""
+    if ask:
+        return _show("ActiveState")["ActiveState"] == "active"
     words = ("call", *DAEMON, "NameHasOwner", "s", names.BUS)
     try:
         asked = systemctl.run("busctl", "--user", *words, timeout=_DAEMON_PATIENCE)
@@ -119,8 +126,10 @@ def has_owner() -> bool | None:
     return asked.stdout.strip() == "b true" if asked.returncode == 0 else None
 
 
-def ping() -> tuple[str, str] | None:
+def ping(ask: Ask | None = None) -> tuple[str, str] | None:
     """The version and the home that the service which runs answers with, or None when it doesn't answer."""
+    if ask:
+        return ask()
     asked = _pinged()
     if asked.returncode != 0:
         return None
@@ -206,6 +215,13 @@ def _check_masked() -> None:
         f"the bus is stopped, but the next call starts it again: {unit['FragmentPath']} is used in the "
         "place of keiji's own unit; remove that file"
     )
+
+
+def _other_transport(is_loopback: bool) -> str:
+    if is_loopback:
+        return "the bus installed here is on the session bus: `unset KEIJI_BUS`, or `keiji init` replaces it"
+    remedy = "`export KEIJI_BUS=loopback`, or `keiji init` replaces it"
+    return f"the bus installed here is on a loopback socket: {remedy}"
 
 
 def _why_not(unit: dict[str, str], began: float, last_lines: Callable[[int], list[LogLine]]) -> str:

@@ -3,6 +3,7 @@
 The unit lies in the data folder, where the runtime folder's mask comes before it; before a unit in
 ``~/.config`` no mask at run time has any effect (systemd.unit(5), "Unit File Load Path"). A package of
 the system ships both files: then the home gets only a drop-in, which says whose folders the bus serves.
+A bus on a loopback socket has the unit alone, in the home: D-Bus knows nothing of it.
 """
 
 from __future__ import annotations
@@ -41,9 +42,14 @@ def shipped_unit() -> Path | None:
     return path if path.is_file() else None
 
 
-def expected_unit() -> Path:
+def expected_unit(is_loopback: bool = False) -> Path:
     """The unit that the manager has to use."""
-    return shipped_unit() or unit_path()
+    return (None if is_loopback else shipped_unit()) or unit_path()
+
+
+def is_of_loopback() -> bool:
+    """Whether the unit that is installed in the home is that of a bus on a loopback socket."""
+    return "-m keiji.bus.loopback" in (files.read(unit_path()) or "").replace('"', "")
 
 
 def mask_path() -> Path:
@@ -51,19 +57,21 @@ def mask_path() -> Path:
     return Path(systemctl.runtime_folder(), "systemd", "user", names.BUS_SERVICE)
 
 
-def wanted(folders: Folders) -> dict[Path, str]:
+def wanted(folders: Folders, is_loopback: bool = False) -> dict[Path, str]:
     """What has to lie where."""
     from keiji.systemd import units
 
+    if is_loopback:
+        return {unit_path(): units.render_loopback_bus(folders)}
     if shipped_unit():
         return {drop_in_path(): units.render_bus_drop_in(folders)}
     unit, activation = units.render_bus(folders)
     return {unit_path(): unit, activation_path(): activation}
 
 
-def write_files(folders: Folders) -> list[str]:
+def write_files(folders: Folders, is_loopback: bool = False) -> list[str]:
     """Write what differs and remove what another installation left; how those are called that differed."""
-    texts = wanted(folders)
+    texts = wanted(folders, is_loopback)
     left = [path for path in _named() if path not in texts and path.exists()]
     changed = []
     for path, text in texts.items():
@@ -97,11 +105,11 @@ def told_of_files() -> None:
     systemctl.call("reset-failed", "--", names.BUS_SERVICE, check=False)
 
 
-def advice() -> list[str]:
+def advice(is_loopback: bool = False) -> list[str]:
     """A note when the manager does not find the unit, or the session bus does not know the service."""
     if systemctl.show(names.BUS_SERVICE, ["LoadState"]).get("LoadState") == "not-found":
         return [unseen()]
-    return [] if is_activatable() else [inactivatable()]
+    return [] if is_loopback or is_activatable() else [inactivatable()]
 
 
 def is_activatable() -> bool:

@@ -10,7 +10,7 @@ from keiji import diskspace, remedies
 from keiji.errors import HostFailed
 from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, note, warning
 from keiji.folders import Folders
-from keiji.systemd import arming, bus_checkup, names, systemctl, unit_checkup
+from keiji.systemd import arming, bus_checkup, bus_service, names, systemctl, unit_checkup
 
 _SOCKET = Path("/run/systemd/journal/socket")
 _PERSISTENT = Path("/var/log/journal")
@@ -22,18 +22,23 @@ _MACHINE = Path("/etc/machine-id")
 _PATIENCE = 10.0  # seconds for one question
 
 
-def checks(folders: Folders) -> list[Check]:
-    """In the order in which one fault may be the next one's cause."""
+def checks(folders: Folders, ask_bus: bus_service.Ask | None = None) -> list[Check]:
+    """In the order in which one fault may be the next one's cause.
+
+    `ask_bus`: how a bus on a loopback socket is asked for its version and home.
+    """
     bus = bus_checkup
+    carriers = [] if ask_bus else [Check(bus.SESSION_BUS, bus.session_bus, (MANAGER,))]
+    needs = (FOLDERS, MANAGER, UNIT_FOLDER, *(check.name for check in carriers))
     return [
         Check("lingering", lingering),
         Check(MANAGER, manager),
         Check(UNIT_FOLDER, unit_folder),
-        Check(bus.SESSION_BUS, bus.session_bus, (MANAGER,)),
-        Check("bus", lambda: bus.service(folders), (FOLDERS, MANAGER, UNIT_FOLDER, bus.SESSION_BUS)),
+        *carriers,
+        Check("bus", lambda: bus.service(folders, ask_bus), needs),
         Check("journal", lambda: journal(folders)),
         Check("clock", clock),
-        Check(OWN_UNITS, lambda: unit_checkup.own(folders), (FOLDERS, MANAGER, UNIT_FOLDER)),
+        Check(OWN_UNITS, lambda: unit_checkup.own(folders, bool(ask_bus)), (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("scheduler", scheduler, (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("own-failures", lambda: failed(folders), (MANAGER,)),
     ]

@@ -22,9 +22,18 @@ _STOP_PATIENCE = 90.0  # seconds; the units' own TimeoutStopSec= is 20
 
 
 class SystemdHost(HostLogs):
-    """systemd user timers and services; see `keiji.host.Host` for what each method promises."""
+    """systemd user timers and services; see `keiji.host.Host` for what each method promises.
+
+    `ask_bus`: how a bus on a loopback socket is asked for its version and home; None: it is on the
+    session bus.
+    """
 
     name = "linux"
+
+    def __init__(self, folders: Folders, ask_bus: bus_service.Ask | None = None) -> None:
+        super().__init__(folders)
+        self.ask_bus = ask_bus
+        self._is_loopback = ask_bus is not None
 
     def boot(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -192,7 +201,7 @@ class SystemdHost(HostLogs):
                 changed.append(name)
         for link in names.own_links():
             _link(link, True)
-        changed_bus = bus_unit.write_files(self.folders)
+        changed_bus = bus_unit.write_files(self.folders, self._is_loopback)
         if changed or changed_bus:
             self.reload()
         if changed_bus:
@@ -252,7 +261,7 @@ class SystemdHost(HostLogs):
     def checks(self) -> list[Check]:
         from keiji.systemd import checkup
 
-        return checkup.checks(self.folders)
+        return checkup.checks(self.folders, self.ask_bus)
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         from keiji.systemd import unit_checkup
@@ -267,7 +276,7 @@ class SystemdHost(HostLogs):
     # -- the bus service --------------------------------------------------------------------
 
     def start_bus(self) -> None:
-        bus_service.start(lambda n: self.system_log("bus", n))
+        bus_service.start(self._is_loopback, lambda n: self.system_log("bus", n))
 
     def stop_bus(self, stay: bool = False) -> bool:
         return bus_service.stop(stay)
@@ -276,13 +285,13 @@ class SystemdHost(HostLogs):
         return bus_service.allow()
 
     def is_bus_answering(self) -> bool:
-        return bus_service.is_answering()
+        return bus_service.is_answering(self.ask_bus)
 
     def bus_files(self) -> list[str]:
         return bus_service.used_files()
 
     def bus_advice(self) -> list[str]:
-        return bus_unit.advice()
+        return bus_unit.advice(self._is_loopback)
 
 
 def _ending(shown: Mapping[str, str]) -> Ending:

@@ -76,7 +76,7 @@ def _short_sight(task: Task, written: datetime) -> Iterator[Finding]:
 # -- keiji's own -----------------------------------------------------------------------------
 
 
-def own(folders: Folders) -> Iterator[Finding]:
+def own(folders: Folders, is_loopback: bool = False) -> Iterator[Finding]:
     """What is wrong with keiji's own units."""
     other = names.other_owner(folders.home)
     if other:
@@ -88,7 +88,7 @@ def own(folders: Folders) -> Iterator[Finding]:
         yield error("keiji's own units are not installed", "`keiji init`")
         return
     wanted = {names.unit_folder() / name: text for name, text in units.render_own(folders).items()}
-    wanted |= bus_unit.wanted(folders)
+    wanted |= bus_unit.wanted(folders, is_loopback)
     lame: list[str] = []
     for program, ids in _programs({names.BUS_SERVICE, *(path.name for path in wanted)}).items():
         fault = _fault(program, folders)

@@ -80,15 +80,21 @@ def render_own(folders: Folders) -> dict[str, str]:
 
 def render_bus(folders: Folders) -> tuple[str, str]:
     """The bus service's unit, and the file by which D-Bus has it started."""
-    unit = _render(f"{names.BUS_SERVICE}.j2", **_own_values(folders))
+    unit = _render(f"{names.BUS_SERVICE}.j2", transport="dbus", **_own_values(folders))
     return unit, _render(f"{names.BUS}.activation")
+
+
+def render_loopback_bus(folders: Folders) -> str:
+    """The unit of a bus service that listens on a loopback socket."""
+    return _render(f"{names.BUS_SERVICE}.j2", transport="loopback", **_own_values(folders))
 
 
 def render_shipped_bus() -> tuple[str, str]:
     """The same for a package of the system, where they are everybody's."""
     # Isolated, for who calls it from a home that holds, say, a click.py must get the package's own code.
     python = ["/usr/bin/python3", "-I"]
-    unit = _render(f"{names.BUS_SERVICE}.j2", environment=[], python=python, run="", filed=False)
+    values = {"transport": "dbus", "environment": [], "python": python, "run": "", "filed": False}
+    unit = _render(f"{names.BUS_SERVICE}.j2", **values)
     return unit, _render(f"{names.BUS}.activation")
 
 
