@@ -17,6 +17,7 @@ from typing import Any
 
 from keiji import platforms
 from keiji.bus import interface, loopback_key, loopback_listener, loopback_wire, service
+from keiji.bus.desk import Answer
 from keiji.bus.loopback_door import Caller, Door
 from keiji.bus.loopback_key import Unusable
 from keiji.bus.loopback_wire import Refused
@@ -119,15 +120,7 @@ class LoopbackService(service.Service):
             self.ask_to_go("asked to shut down")
         else:
             directive = Directive(_VERBS[operation], request["task"], request["inside"])
-            self.desk.direct(
-                lambda: directive,
-                directive.task,
-                lambda reply, problem: (
-                    _answer_with(caller, problem)
-                    if problem
-                    else caller.answer(message=reply.message, run=reply.run)
-                ),
-            )
+            self.desk.direct(lambda: directive, directive.task, _answering(caller))
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -194,6 +187,21 @@ def _request(body: str) -> dict[str, str]:
     if request.keys() != words | {"op", "inside"} or not all(isinstance(it, str) for it in request.values()):
         raise UsageError(f"{operation} takes {' and '.join(sorted(words)) or 'no words'}, as text")
     return request
+
+
+def _answering(caller: Caller) -> Answer:
+    """Answers the caller with a reply, or with an error of its own name."""
+
+    def answer(reply: Any, problem: Exception | None) -> None:
+        try:
+            if problem is None:
+                caller.answer(message=reply.message, run=reply.run)
+                return
+        except Exception as unsayable:  # who waits for an answer would keep the service from leaving
+            problem = unsayable
+        _answer_with(caller, problem)
+
+    return answer
 
 
 def _answer_with(caller: Caller, problem: Exception) -> None:

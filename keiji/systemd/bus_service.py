@@ -110,7 +110,7 @@ def is_answering(ask: Ask | None = None) -> bool:
     if runs is None:
         return False
     if runs:
-        return ping(ask) is not None
+        return ask() is not None if ask else _pinged().returncode == 0
     return not is_masked() and would_start(_show(*JUDGED))
 
 
