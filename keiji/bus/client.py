@@ -27,7 +27,10 @@ _NOT_THERE = "the bus was started and is not there: see `keiji system logs --bus
 
 
 class Absent(Exception):
-    """Nobody is where the service should be; after `patience` seconds of starting it, `why` is the error."""
+    """Nobody is where the service should be.
+
+    It is started, and after `patience` seconds in which that was in vain `why` is the error.
+    """
 
     def __init__(self, why: str = _NOT_THERE, patience: float = _PATIENCE) -> None:
         super().__init__(why)
@@ -89,13 +92,13 @@ class Client(ABC):
         return version
 
     def _ping(self) -> tuple[str, str]:
-        began = time.monotonic()
-        pause = 0.0
+        began, pause = 0.0, 0.0
         while True:
             try:
                 version, home = self.call("Ping", (), PING)
                 return version, home
             except Absent as absent:
+                began = began or time.monotonic()  # from the first start on: to find nobody may take a while
                 if time.monotonic() > began + absent.patience:
                     raise BusUnavailable(absent.why) from None
             time.sleep(pause)

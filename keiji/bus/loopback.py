@@ -222,8 +222,7 @@ def _only_one(folders: Folders) -> int:
     return descriptor
 
 
-def _make(idle: float) -> LoopbackService:
-    folders = Folders.of(os.environ)
+def _make(folders: Folders, idle: float) -> LoopbackService:
     made = LoopbackService(folders, platforms.host(folders), idle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: made.ask_to_go("told to go"))

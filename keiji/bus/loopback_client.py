@@ -18,6 +18,7 @@ from keiji.errors import BusUnavailable, KeijiError
 from keiji.folders import Folders
 
 _HOST = "127.0.0.1"
+_HANDSHAKE = 3.0  # seconds; whoever is alive answers at once
 _STRANGER = 3.0  # seconds in which somebody else at the port may give way to a service that was started
 _RESTART = "`keiji system restart --bus` starts it anew"
 
@@ -48,8 +49,8 @@ def call(folders: Folders, method: str, words: tuple[str, ...], timeout: float) 
         address = loopback_key.read(folders)
     except Unusable as problem:
         raise BusUnavailable(f"{loopback_key.path(folders)} {problem}: {_RESTART}") from None
-    if address is None:
-        raise Absent
+    if address is None:  # a service that was started has written it
+        raise Absent(f"{loopback_key.path(folders)} is missing: {_RESTART}", _STRANGER)
     request = {"op": method.lower()}
     if words:
         request |= {"task": words[0], "inside": os.environ.get("INVOCATION_ID", "")}
@@ -77,7 +78,7 @@ def _connect(address: Address) -> socket.socket:
 
 def _shake_hands(connection: socket.socket, address: Address) -> Talk:
     """Have the service prove that it knows the key; raises `Absent`."""
-    until = time.monotonic() + PING
+    until = time.monotonic() + _HANDSHAKE
     try:
         hello = wire.hear(connection, wire.HELLO, until)
         talk = Talk(hello["n"], wire.nonce(), address.port)

@@ -89,10 +89,19 @@ def swept() -> Iterator[None]:
 
 
 @pytest.fixture
-def keiji(tmp_path: Path, swept: None) -> Keiji:
+def transport(request: pytest.FixtureRequest) -> str:
+    """By what directives travel; a test that is marked with `on_both` has each in turn."""
+    return getattr(request, "param", "dbus")
+
+
+@pytest.fixture
+def keiji(tmp_path: Path, swept: None, transport: str) -> Keiji:
     """The program with empty folders."""
     folders = {"KEIJI_WORKSPACE": tmp_path / "keiji", "KEIJI_HOME": tmp_path / ".keiji"}
-    return Keiji(*folders.values(), {**os.environ, **{name: str(folder) for name, folder in folders.items()}})
+    environment = {**os.environ, **{name: str(folder) for name, folder in folders.items()}}
+    if transport != "dbus":
+        environment["KEIJI_BUS"] = transport
+    return Keiji(*folders.values(), environment)
 
 
 def sweep() -> None:

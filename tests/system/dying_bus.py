@@ -1,4 +1,4 @@
-"""dying_bus.py FILE: the bus service, which kills itself before the N-th step of a directive.
+"""dying_bus.py FILE TRANSPORT: the bus service, which kills itself before the N-th step of a directive.
 
 N stands in FILE, which goes with the directive that it meets. A step is whatever changes something: a file,
 the manager, the database; the last one is the reply.
@@ -6,6 +6,7 @@ the manager, the database; the last one is the reply.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from keiji import files
-from keiji.bus import dbus
 from keiji.dispatcher import Dispatcher
 from keiji.store import Store
 from keiji.systemd.manager import SystemdHost
@@ -36,12 +36,12 @@ left = threading.local()  # in the thread that carries a doomed directive out: s
 
 
 def main() -> None:
-    order = Path(sys.argv.pop(1))
+    order, transport = Path(sys.argv.pop(1)), sys.argv.pop(1)
     for owner, names in STEPS:
         for name in names:
             setattr(owner, name, counted(getattr(owner, name)))
     Dispatcher.send = doomed(Dispatcher.send, order)  # type: ignore[method-assign]
-    dbus.main()
+    importlib.import_module(f"keiji.bus.{transport}").main()
 
 
 def counted(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from socket_wire import SocketWire
 from wire import UNIT, Wire, WireError
 
 LONG = "import time\n\n\ndef function():\n    time.sleep(600)\n"
@@ -19,9 +21,9 @@ SLUG = "ping"
 class Place:
     """A started system with one task, and a service that dies when it is told to."""
 
-    def __init__(self, keiji, systemctl, wait_for) -> None:
+    def __init__(self, keiji, systemctl, wait_for, transport: str) -> None:
         self.keiji, self.systemctl, self.wait_for = keiji, systemctl, wait_for
-        self.wire = Wire()
+        self.wire = Wire() if transport == "dbus" else SocketWire(keiji.home)
         self.order = keiji.home.parent / "die-at"
         keiji("init")
         keiji.write_task(SLUG, LONG, YEARLY)
@@ -29,7 +31,7 @@ class Place:
         keiji("system", "start")
         folder = Path(os.environ["XDG_CONFIG_HOME"], "systemd", "user", f"{UNIT}.d")
         folder.mkdir(parents=True)
-        words = [sys.executable, str(Path(__file__).with_name("dying_bus.py")), str(self.order)]
+        words = [sys.executable, str(Path(__file__).with_name("dying_bus.py")), str(self.order), transport]
         (folder / "dying.conf").write_text(f"[Service]\nExecStart=\nExecStart={' '.join(words)}\n")
         systemctl("daemon-reload")
 
@@ -79,7 +81,8 @@ class Place:
 
     def check_agreement(self) -> None:
         """What units, latch and record say of the task is one."""
-        records = {entry["Slug"]: entry for entry in self.wire.call("ListTasks")[0]}
+        told = json.loads(self.keiji("task", "get", "--json").stdout)
+        records = {entry["slug"]: entry for entry in told}
         timer = f"keiji-{SLUG}.timer"
         is_active = self.systemctl("is-active", timer) == "active"
         for name in ("stale", "stopping"):
@@ -92,17 +95,17 @@ class Place:
             assert not self.run("held").exists()
             return
         record = records[SLUG]
-        assert record["IsDisabled"] is (self.systemctl("is-enabled", timer) != "enabled")
-        assert record["IsError"] is self.run("held").exists()
-        assert is_active is (not record["IsDisabled"] and not record["IsError"])
-        assert record["IsRunning"] is is_active
+        assert record["is_disabled"] is (self.systemctl("is-enabled", timer) != "enabled")
+        assert record["is_error"] is self.run("held").exists()
+        assert is_active is (not record["is_disabled"] and not record["is_error"])
+        assert record["is_running"] is is_active
         if not self.run("running").exists():
-            assert not record["IsQueued"]
+            assert not record["is_queued"]
 
 
 @pytest.fixture
-def place(keiji, systemctl, wait_for) -> Place:
-    return Place(keiji, systemctl, wait_for)
+def place(keiji, systemctl, wait_for, transport) -> Place:
+    return Place(keiji, systemctl, wait_for, transport)
 
 
 def by_directive(place: Place) -> None:
@@ -113,17 +116,22 @@ def by_update(place: Place) -> None:
     place.keiji("system", "update")
 
 
+EACH = [
+    ("Run", "armed"),
+    ("Stop", "running"),
+    ("Restart", "running"),
+    ("Enable", "disabled"),
+    ("Disable", "running"),
+    ("Resolve", "held"),
+    ("Delete", "running"),
+]
+
+
 @pytest.mark.parametrize(
-    ("verb", "state"),
-    [
-        ("Run", "armed"),
-        ("Stop", "running"),
-        ("Restart", "running"),
-        ("Enable", "disabled"),
-        ("Disable", "running"),
-        ("Resolve", "held"),
-        ("Delete", "running"),
-    ],
+    ("verb", "state", "transport"),
+    # What comes after the transport is the same: of the other one two are enough.
+    [*((*it, "dbus") for it in EACH), *((*it, "loopback") for it in EACH if it[0] in ("Disable", "Delete"))],
+    indirect=["transport"],
 )
 def test_all_agrees_again_after_the_next_directive_or_update(place: Place, verb: str, state: str) -> None:
     nexts: tuple[Callable[[Place], None], ...] = (by_directive, by_update)

@@ -93,7 +93,9 @@ def move_in(systemctl: Callable[..., str]) -> None:
 @pytest.fixture
 def keiji_at_home(keiji, home, tmp_path) -> Any:
     """keiji in its folders at home; an editor `nano` that shows nothing; a message bus that runs already."""
-    environment = {name: value for name, value in keiji.environment.items() if name[:6] != "KEIJI_"}
+    environment = dict(keiji.environment)
+    for name in ("KEIJI_HOME", "KEIJI_WORKSPACE"):
+        del environment[name]
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "nano").symlink_to("/bin/true")
     environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
@@ -145,7 +147,12 @@ def compare(keiji: Any, systemctl: Callable[..., str], before: dict[str, Any]) -
     assert not subprocess.run(["pgrep", "-f", "keiji[.]"], capture_output=True, text=True, check=False).stdout
 
 
-@pytest.mark.parametrize("is_lived_in", [False, True], ids=["empty home", "home that is lived in"])
+@pytest.mark.parametrize(
+    ("is_lived_in", "transport"),
+    [(False, "dbus"), (True, "dbus"), (True, "loopback")],
+    ids=["empty home", "home that is lived in", "loopback"],
+    indirect=["transport"],
+)
 def test_a_keiji_that_was_really_used_leaves_no_trace(keiji_at_home, systemctl, wait_for, is_lived_in):
     if is_lived_in:
         move_in(systemctl)

@@ -20,6 +20,7 @@ UNIT = "io.keiji.Bus1.service"
 WATCH = ("task", "list", "--watch")
 SLOW = "import time\n\n\ndef function():\n    time.sleep(300)\n"
 SELDOM = 'Schedule().on().month_day(1).at("03:00")'
+on_both = pytest.mark.parametrize("transport", ["dbus", "loopback"], indirect=True)
 STATE = re.compile(r"^(\S+) +(created|built|armed|queued|running|disabled|held) ", re.MULTILINE)
 
 
@@ -103,6 +104,7 @@ def switches(pid: int) -> int:
     return sum(map(int, re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)))
 
 
+@on_both
 def test_a_run_is_seen_to_begin_and_to_end(started, terminal, wait_for, systemctl):
     watched = terminal()
     wait_for(lambda: states(watched) == {"t": "armed"}, "the table")
@@ -113,6 +115,7 @@ def test_a_run_is_seen_to_begin_and_to_end(started, terminal, wait_for, systemct
     wait_for(lambda: states(watched) == {"t": "armed"} and "stopped in" in watched.text(), "its end")
 
 
+@on_both
 def test_a_task_is_seen_to_be_made_changed_and_deleted(started, terminal, wait_for):
     watched = terminal()
     started("task", "create", "other", "--desc", "a test's")
@@ -123,6 +126,7 @@ def test_a_task_is_seen_to_be_made_changed_and_deleted(started, terminal, wait_f
         wait_for(lambda state=state: states(watched)["t"] == state, state)
 
 
+@on_both
 def test_a_build_with_another_schedule_is_seen(started, terminal, wait_for):
     watched = terminal()
     wait_for(lambda: "month_day:1,time:03:00" in watched.text(), "the table")
@@ -143,6 +147,7 @@ def test_the_table_is_the_lists(started, terminal, wait_for):
     assert table == started("task", "list").stdout.splitlines()
 
 
+@on_both
 def test_ctrl_c_leaves_with_130_and_the_prompt_on_a_line_of_its_own(terminal, wait_for):
     watched = terminal()
     wait_for(lambda: states(watched), "the table")
@@ -243,6 +248,7 @@ def test_without_a_terminal_the_tables_are_parted_by_an_empty_line(started, read
     assert "\x1b" not in "".join(reader.lines)
 
 
+@on_both
 def test_json_is_a_line_for_each_task_that_is_another_than_before(started, read, wait_for):
     started.write_task("other", SLOW, SELDOM)
     started("task", "build", "other")
@@ -260,6 +266,7 @@ def test_json_is_a_line_for_each_task_that_is_another_than_before(started, read,
     assert {entry["slug"] for entry in said[2:]} == {"t"}
 
 
+@on_both
 def test_it_ends_when_its_reader_leaves_though_nothing_happens(started):
     command = f"'{sys.executable}' -m keiji task list --watch | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(

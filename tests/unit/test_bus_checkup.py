@@ -12,7 +12,7 @@ from standing_in import Programs
 from keiji import __version__
 from keiji.findings import Finding, Severity
 from keiji.folders import Folders
-from keiji.systemd import bus_checkup, bus_unit
+from keiji.systemd import bus_checkup, bus_unit, checkup
 
 FAILED = {"ActiveState": "failed", "Result": "exit-code"}
 
@@ -164,3 +164,30 @@ def test_one_that_other_programs_can_not_start_is_a_warning(programs: Programs, 
 
     found = only(bus_checkup.service(folders), Severity.WARNING)
     assert str(bus_unit.activation_path().parent) in found.message
+
+
+# on a loopback socket
+
+
+@pytest.fixture
+def on_loopback(programs: Programs, folders: Folders) -> None:
+    bus_unit.write_files(folders, is_loopback=True)
+    programs.unit_is(ActiveState="active", FragmentPath=str(bus_unit.unit_path()))
+
+
+@pytest.mark.usefixtures("on_loopback")
+def test_a_service_on_a_loopback_socket_that_answers_is_fine_without_a_session_bus(
+    programs: Programs, folders: Folders
+) -> None:
+    answer = (__version__, str(folders.home))
+
+    assert not list(bus_checkup.service(folders, lambda: answer))
+    assert not programs.asked("busctl")
+    assert bus_checkup.SESSION_BUS not in [check.name for check in checkup.checks(folders, lambda: answer)]
+
+
+@pytest.mark.usefixtures("on_loopback")
+def test_a_service_on_a_loopback_socket_that_does_not_answer_is_told(folders: Folders) -> None:
+    found = only(bus_checkup.service(folders, lambda: None))
+
+    assert found.message == "the bus runs and does not answer"

@@ -247,3 +247,34 @@ def test_a_mask_is_lifted_once(programs: Programs) -> None:
 
     assert bus_service.allow()
     assert not bus_service.allow()
+
+
+# on a loopback socket
+
+
+@pytest.mark.parametrize(("answer", "answers"), [(("0.1.0", "/home/ada/.keiji"), True), (None, False)])
+def test_on_a_loopback_socket_a_service_that_runs_must_answer_now(
+    programs: Programs, answer: tuple[str, str] | None, answers: bool
+) -> None:
+    programs.unit_is(ActiveState="active")
+
+    assert bus_service.is_answering(lambda: answer) is answers
+    assert not programs.asked("NameHasOwner")
+
+
+def test_on_a_loopback_socket_an_idle_service_would_answer_and_is_not_asked(programs: Programs) -> None:
+    programs.unit_is(ActiveState="inactive")
+
+    assert bus_service.is_answering(lambda: pytest.fail("it was asked"))
+
+
+@pytest.mark.parametrize("is_loopback", [True, False])
+def test_a_bus_of_the_other_kind_is_not_started(programs: Programs, is_loopback: bool) -> None:
+    bus_unit.unit_path().parent.mkdir(parents=True)
+    module = "dbus" if is_loopback else "loopback"
+    bus_unit.unit_path().write_text(f"[Service]\nExecStart=/usr/bin/python3 -m keiji.bus.{module}\n")
+
+    with pytest.raises(BusUnavailable, match=r"the bus installed here is on .*KEIJI_BUS.*`keiji init`"):
+        bus_service.start(is_loopback)
+
+    assert not programs.asked("start")

@@ -92,6 +92,32 @@ def test_the_installation_that_writes_last_removes_what_the_other_had_written(
     assert not bus_unit.activation_path().exists()
 
 
+def test_a_bus_on_a_loopback_socket_has_the_unit_alone_and_takes_the_place_of_the_other(
+    folders: Folders,
+) -> None:
+    bus_unit.write_files(folders)
+
+    changed = bus_unit.write_files(folders, is_loopback=True)
+
+    assert changed == CALLED[:1]
+    assert bus_unit.is_of_loopback()
+    assert not bus_unit.activation_path().exists()
+    assert bus_unit.write_files(folders, is_loopback=True) == []
+    assert bus_unit.write_files(folders) == CALLED
+    assert not bus_unit.is_of_loopback()
+
+
+@pytest.mark.usefixtures("packaged")
+def test_beside_a_package_s_unit_a_bus_on_a_loopback_socket_has_one_of_its_own(folders: Folders) -> None:
+    bus_unit.write_files(folders)
+
+    bus_unit.write_files(folders, is_loopback=True)
+
+    assert bus_unit.expected_unit(is_loopback=True) == bus_unit.unit_path()
+    assert bus_unit.is_of_loopback()
+    assert not bus_unit.drop_in_path().exists()
+
+
 def test_a_drop_in_that_is_right_is_named_where_it_comes_into_force_again(
     packaged: Path, folders: Folders
 ) -> None:

@@ -28,6 +28,7 @@ DISABLE = Directive(Verb.DISABLE, "ping")
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for who will never answer."""
     monkeypatch.setattr(loopback_client, "PING", 1.0)
+    monkeypatch.setattr(loopback_client, "_HANDSHAKE", 1.0)
     monkeypatch.setattr(loopback_client, "_STRANGER", 0.1)
     monkeypatch.setattr(client, "_DIRECTIVE", 1.0)
     monkeypatch.delenv("INVOCATION_ID", raising=False)
@@ -121,6 +122,14 @@ def test_a_squatter_learns_nothing_and_the_service_takes_another_port(
     key = loopback_key.read(place.folders)
     assert key is not None
     assert key.key.hex() not in json.dumps(claim)
+
+
+def test_a_silent_squatter_is_not_waited_for_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.add()
+    with listening(place, lambda connection: None) as came, serving_on_start(place, monkeypatch):
+        assert send(place).message.startswith("ping: disabled")
+
+    assert len(came) == 1
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400\r\n", b"{" + b"x" * wire.MOST, b'{"v": 2, "n": ""}\n'])

@@ -76,6 +76,24 @@ def test_a_system_without_a_manager_yet_is_refused(mine: Place, monkeypatch: pyt
         session.load()
 
 
+@pytest.mark.parametrize(
+    ("said", "client"), [("", "DBusClient"), ("dbus", "DBusClient"), ("loopback", "LoopbackClient")]
+)
+def test_directives_travel_as_the_environment_says(
+    mine: Place, monkeypatch: pytest.MonkeyPatch, said: str, client: str
+) -> None:
+    monkeypatch.setenv("KEIJI_BUS", said)
+
+    assert type(session.load().bus).__name__ == client
+
+
+def test_a_transport_that_is_none_is_refused(mine: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEIJI_BUS", "pigeon")
+
+    with pytest.raises(UnsupportedHere, match="KEIJI_BUS=pigeon: dbus or loopback is allowed"):
+        session.load()
+
+
 def test_units_of_another_keiji_are_not_touched(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place.host, "owner", lambda: "/home/ada/.keiji")
 

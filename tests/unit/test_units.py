@@ -95,6 +95,7 @@ def own_units(folders: Folders) -> dict[str, str]:
     """keiji's own units, and what D-Bus starts the bus service by."""
     unit, activation = units.render_bus(folders)
     bus = {"io.keiji.Bus1.service": unit, "io.keiji.Bus1.activation": activation}
+    bus["io.keiji.Bus1.loopback.service"] = units.render_loopback_bus(folders)
     shipped = {"io.keiji.Bus1.shipped.service": units.render_shipped_bus()[0]}
     drop_in = {"io.keiji.Bus1.conf": units.render_bus_drop_in(folders)}
     return {**units.render_own(folders), **bus, **shipped, **drop_in}
