@@ -11,6 +11,7 @@ from typing import Any
 from keiji import files
 from keiji.errors import HostFailed, NotInitialised
 from keiji.findings import Check, Finding
+from keiji.folders import Folders
 from keiji.host import Ending, Timer
 from keiji.schedule import Schedule
 from keiji.systemd import arming, bus_service, bus_unit, host_logs, names, systemctl
