@@ -85,10 +85,10 @@ class LoopbackService(service.Service):
         self._look_for_ended_runs()
 
     def _pause(self) -> float:
-        return max(0.0, min(_TURN, self.rest(is_wanted=not self.door.is_empty)))
+        return max(0.0, min(_TURN, self.rest(self.door.is_wanted)))
 
     def _is_over(self) -> bool:
-        if not self._asked_to_go and self.rest(is_wanted=not self.door.is_empty) <= 0:
+        if not self._asked_to_go and self.rest(self.door.is_wanted) <= 0:
             self._asked_to_go = "idle"
         return bool(self._asked_to_go) and self.begin_leaving(self._asked_to_go)
 

@@ -23,7 +23,7 @@ _ANSWER = 2.0  # seconds in which an answer must be taken
 _STRANGERS = 16
 _CALLERS = 128  # who have proven to know the key; most wait for a stop to be over
 _FAILURES, _WHILE = 5, 1.0  # so many in so many seconds, and the next has to wait
-_PAUSE = 0.05
+_PAUSE = 0.02  # so short that those who wait behind many others are not kept out
 _SAYABLE = 8000  # characters; written as JSON in JSON they fit into a line
 
 
@@ -95,6 +95,11 @@ class Door:
         with self._lock:
             self._callers = {caller for caller in self._callers if not caller.is_answered}
             return not self._visits and not self._callers
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody is here who has proven to know the key."""
+        return not self.is_empty and len(self._visits) + len(self._callers) > len(self._strangers)
 
     def admit(self) -> None:
         """Have one who knocks listened to, beside all others."""

@@ -50,10 +50,11 @@ class Line:
 
     def take(self, data: bytes) -> bytes | None:
         """Add what came; the line without its end once it is whole. Raises `Refused`."""
+        known = len(self._held)
         self._held += data
         if not self._held.startswith(b"{"[: len(self._held)]):
             raise Refused("no-json")  # as early as can be: a browser, say
-        end = self._held.find(b"\n", 0, MOST)
+        end = self._held.find(b"\n", known, MOST)
         if end < 0:
             if len(self._held) >= MOST:
                 raise Refused("too-long")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from knocking import SOON, Knocker, Served, serving
 from recording import an_entry, ended
 
 from keiji import __version__
-from keiji.bus import loopback_door, loopback_key
+from keiji.bus import loopback_client, loopback_door, loopback_key
 from keiji.bus import loopback_wire as wire
 from keiji.bus.loopback import OPERATIONS, LoopbackService, Refusals
 from keiji.directives import Verb
@@ -363,6 +364,30 @@ def test_many_connections_at_once_keep_nobody_out(place: Place, service: Served)
     check_refused(place, service, "too-many")
 
 
+def test_a_flood_keeps_nobody_out(place: Place, service: Served) -> None:
+    is_over = threading.Event()
+
+    def flood() -> None:
+        while not is_over.is_set():
+            with contextlib.suppress(OSError):
+                crowd = [socket.create_connection(("127.0.0.1", service.door.port), 1) for _ in range(20)]
+                for connection in crowd:
+                    connection.close()
+
+    threads = [threading.Thread(target=flood, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: service.refusals())
+        answer = loopback_client.call(place.folders, "Disable", ("ping",), SOON)
+    finally:
+        is_over.set()
+    for thread in threads:
+        thread.join(SOON)
+
+    assert answer[0].startswith("ping: disabled")
+
+
 def test_many_who_know_the_key_are_all_answered(place: Place, service: Served) -> None:
     answers: list[str] = []
 
@@ -442,6 +467,27 @@ def test_it_leaves_when_idle_and_keeps_its_port_for_the_next(place: Place) -> No
     with serving(place) as second:
         assert second.door.port == first.door.port
         assert answer_to_ping(place)["version"] == __version__
+
+
+def test_who_proves_nothing_does_not_keep_it(place: Place) -> None:
+    with serving(place, idle=0.1) as service:
+        stranger = Knocker(place.folders)
+        stranger.hear(wire.HELLO)
+
+        until(lambda: ("leaving", {"why": "idle"}) in service.logged)
+
+        assert stranger.is_hung_up_on()
+
+
+def test_who_has_proven_to_know_the_key_keeps_it(place: Place) -> None:
+    with serving(place, idle=0.1) as service:
+        caller = Knocker(place.folders)
+        caller.shake_hands()
+
+        time.sleep(0.3)  # that nothing happens has no event to wait for
+
+        assert not service.is_leaving
+        assert caller.ask('{"op": "ping"}')["version"] == __version__
 
 
 def test_shutdown_is_answered_and_it_leaves(place: Place) -> None:
