@@ -575,3 +575,13 @@ def test_sigterm_has_it_leave(tmp_path: Path) -> None:
 
     assert process.returncode == 0
     assert 'why="told to go"' in said
+
+
+def test_it_and_its_client_need_nothing_of_d_bus() -> None:
+    """On macOS there is neither PyGObject nor pydbus."""
+    code = (
+        "import sys; sys.modules['gi'] = sys.modules['pydbus'] = None; "
+        "import keiji.bus.loopback, keiji.bus.loopback_client, keiji.bus.loopback_watcher"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
