@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # These watch systemd, the journal or the harness at work, or repeat with it what the unit tests show:
 # the same on each Python and with all libraries, so `make test` is enough.
 ALIKE = ("arming", "bus_killed", "bus_many", "bus_unit", "failures", "harness", "latch", "lifecycle")
-ALIKE += ("logs", "many", "watching")
+ALIKE += ("logs", "loopback", "many", "watching")
 NOBLE = (3, 12)
 KNOWN = [(3, 10), (3, 11), (3, 12), (3, 13), (3, 14)]
 # What they have to be able to do; a pyenv shim without its version fails here.

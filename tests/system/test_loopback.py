@@ -22,7 +22,7 @@ QUICK = "def function():\n    print('hello')\n"
 YEARLY = 'Schedule().cron("0 0 1 1 *")'
 # Somebody else with the rights of nobody: reads what can be read, and asks for a stop without a proof.
 OTHER_USER = """
-import json, os, socket, sys
+import encodings.idna, json, os, socket, sys  # all, while it can be read
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -168,7 +168,7 @@ def test_a_reply_that_can_not_be_said_is_an_error_and_keeps_it_from_nothing(
 # -- who is refused ----------------------------------------------------------------------------
 
 OTHER_USER = """
-import json, os, socket, sys
+import encodings.idna, json, os, socket, sys  # all, while it can be read
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
