@@ -302,8 +302,8 @@ def test_64_kib_and_one_byte_are_refused_from_a_stranger_and_from_a_caller(
 
 
 def test_who_sends_slowly_is_cut_off(place: Place, service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopback_door, "_HANDSHAKE", 0.2)
-    monkeypatch.setattr(loopback_door, "_REQUEST", 0.4)
+    monkeypatch.setattr(loopback_door, "_HANDSHAKE", 0.7)
+    monkeypatch.setattr(loopback_door, "_REQUEST", 1.4)
     stranger, caller = Knocker(place.folders), Knocker(place.folders)
     caller.shake_hands()
     ended = []
@@ -470,7 +470,7 @@ def test_it_leaves_when_idle_and_keeps_its_port_for_the_next(place: Place) -> No
 
 
 def test_who_proves_nothing_does_not_keep_it(place: Place) -> None:
-    with serving(place, idle=0.1) as service:
+    with serving(place, idle=1.0) as service:
         stranger = Knocker(place.folders)
         stranger.hear(wire.HELLO)
 
@@ -480,11 +480,11 @@ def test_who_proves_nothing_does_not_keep_it(place: Place) -> None:
 
 
 def test_who_has_proven_to_know_the_key_keeps_it(place: Place) -> None:
-    with serving(place, idle=0.1) as service:
+    with serving(place, idle=1.0) as service:
         caller = Knocker(place.folders)
         caller.shake_hands()
 
-        time.sleep(0.3)  # that nothing happens has no event to wait for
+        time.sleep(1.3)  # that nothing happens has no event to wait for
 
         assert not service.is_leaving
         assert caller.ask('{"op": "ping"}')["version"] == __version__

@@ -25,13 +25,18 @@ DISABLE = Directive(Verb.DISABLE, "ping")
 
 
 @pytest.fixture(autouse=True)
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is inside a run."""
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+
+
+@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for who will never answer."""
     monkeypatch.setattr(loopback_client, "PING", 1.0)
     monkeypatch.setattr(loopback_client, "_HANDSHAKE", 1.0)
     monkeypatch.setattr(loopback_client, "_STRANGER", 0.1)
     monkeypatch.setattr(client, "_DIRECTIVE", 1.0)
-    monkeypatch.delenv("INVOCATION_ID", raising=False)
 
 
 @contextmanager
@@ -132,6 +137,7 @@ def test_a_silent_squatter_is_not_waited_for_twice(place: Place, monkeypatch: py
     assert len(came) == 1
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400\r\n", b"{" + b"x" * wire.MOST, b'{"v": 2, "n": ""}\n'])
 def test_who_stays_at_the_port_and_is_not_keiji_is_told_with_the_remedy(place: Place, said: bytes) -> None:
     with listening(place, lambda connection: connection.sendall(said)), pytest.raises(BusUnavailable) as told:
@@ -141,6 +147,7 @@ def test_who_stays_at_the_port_and_is_not_keiji_is_told_with_the_remedy(place: P
     assert "`keiji system restart --bus`" in told.value.message
 
 
+@pytest.mark.usefixtures("hasty")
 def test_another_version_of_the_conversation_is_told_with_the_remedy(place: Place) -> None:
     def talk(connection: socket.socket) -> None:
         wire.say(connection, time.monotonic() + 1, v=2, n="0" * 32)
@@ -183,6 +190,7 @@ def test_an_answer_that_is_not_the_service_s_is_none(place: Place, answer: bytes
     assert told.value.message.startswith("the bus ended before it answered")
 
 
+@pytest.mark.usefixtures("hasty")
 def test_who_never_answers_is_given_up(place: Place) -> None:
     with listening(place, as_service(place)), pytest.raises(BusUnavailable) as told:
         send(place)

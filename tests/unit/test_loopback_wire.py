@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keiji.bus import loopback_wire as wire
@@ -18,6 +18,7 @@ from keiji.bus.loopback_wire import CLAIM, HELLO, MOST, PROOF, SPEECH, Line, Ref
 HEX = "0123456789abcdef"
 NONCE, MAC = HEX * 2, HEX * 4
 KEY = b"k" * 32
+on_a_busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def texts(**more: Any) -> st.SearchStrategy[str]:
@@ -29,6 +30,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[one:other] for one, other in itertools.pairwise(places)]
 
 
+@on_a_busy_machine
 @given(st.dictionaries(texts(), texts(), max_size=5), st.lists(st.integers(0), max_size=8))
 def test_a_line_is_the_same_however_it_is_cut_up(fields: dict[str, str], cuts: list[int]) -> None:
     sent = wire.dump(**fields)
@@ -40,6 +42,7 @@ def test_a_line_is_the_same_however_it_is_cut_up(fields: dict[str, str], cuts: l
     assert wire.load(found[-1]) == fields
 
 
+@on_a_busy_machine
 @given(st.binary(max_size=300), st.lists(st.integers(0), max_size=8))
 def test_whatever_comes_is_a_line_or_refused(data: bytes, cuts: list[int]) -> None:
     line = Line()
@@ -54,6 +57,7 @@ def test_whatever_comes_is_a_line_or_refused(data: bytes, cuts: list[int]) -> No
     assert b"\n" not in data
 
 
+@on_a_busy_machine
 @given(st.binary(max_size=300) | texts().map(str.encode))
 @pytest.mark.parametrize("fields", [HELLO, CLAIM, PROOF, SPEECH])
 def test_whatever_a_line_holds_it_is_parsed_or_refused(fields: frozenset[str], data: bytes) -> None:
@@ -64,6 +68,7 @@ def test_whatever_a_line_holds_it_is_parsed_or_refused(fields: frozenset[str], d
     assert found.keys() == fields
 
 
+@on_a_busy_machine
 @given(st.recursive(st.none() | st.booleans() | st.floats() | texts(), lambda it: st.lists(it)))
 def test_a_proof_is_text_of_its_length(value: Any) -> None:
     with pytest.raises(Refused):
@@ -116,6 +121,7 @@ def test_who_speaks_before_the_turn_is_refused() -> None:
         Line().take(b"{}\n{}\n")
 
 
+@on_a_busy_machine
 @given(st.binary(min_size=32, max_size=32), texts(), texts(), st.integers(1, 65535), st.integers(1, 65535))
 def test_no_proof_is_good_for_anything_else(key: bytes, body: str, other: str, port: int, at: int) -> None:
     talk = Talk(NONCE, MAC[:32], port)
