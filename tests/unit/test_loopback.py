@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from keiji.bus import loopback_wire as wire
 from keiji.bus.loopback import OPERATIONS, LoopbackService, Refusals
 from keiji.directives import Verb
 from keiji.errors import BusUnavailable
+from keiji.folders import Folders
 
 STOP = json.dumps({"op": "stop", "task": "ping", "inside": ""})
 DISABLE = json.dumps({"op": "disable", "task": "ping", "inside": ""})
@@ -575,6 +577,38 @@ def test_sigterm_has_it_leave(tmp_path: Path) -> None:
 
     assert process.returncode == 0
     assert 'why="told to go"' in said
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="needs systemd-socket-activate")
+def test_the_first_call_starts_a_service_whose_socket_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As launchd does it: the port was agreed on before the service ever ran."""
+    folders = Folders(tmp_path / "w", tmp_path / "h")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    address = loopback_key.ensure(folders, port)
+    environment = {**os.environ, "KEIJI_HOME": str(folders.home), "KEIJI_WORKSPACE": str(folders.workspace)}
+    # Of its environment it passes on only what it is told to.
+    activate = ["systemd-socket-activate", *(f"--setenv={name}" for name in environment)]
+    monkeypatch.setattr(loopback_client, "_HANDSHAKE", SOON)  # a busy machine's Python starts slowly
+    process = subprocess.Popen(
+        [*activate, f"--listen=127.0.0.1:{port}", sys.executable, "-m", "keiji.bus.loopback"],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    assert "Listening on" in process.stderr.readline()
+
+    answer = loopback_client.call(folders, "Ping", (), SOON)
+
+    assert answer == (__version__, str(folders.home))
+    assert loopback_key.read(folders) == address
+    loopback_client.call(folders, "Shutdown", (), SOON)
+    process.communicate(timeout=SOON)
+    assert process.returncode == 0
 
 
 def test_it_and_its_client_need_nothing_of_d_bus() -> None:
