@@ -299,7 +299,7 @@ class Run:
             gc.freeze()  # what is here now is here to the end: looking through it costs a tenth of a firing
             if self.result != "succeeded":
                 return
-            if self.config.TIMEOUT or self.config.TRIES > 1:
+            if self.config.TIMEOUT or self.config.TRIES > 1 or self.config.HOST != "linux":
                 rare("tries").tries(self)
             else:
                 self.attempt()
@@ -338,7 +338,7 @@ class Run:
         self.ended = True
         listened = _signal.getsignal(_signal.SIGTERM) == self.on_term
         plain = self.result == "succeeded" and listened and not self.stopped
-        if not plain or self.spoke or self.config.GUARD == "period":
+        if not plain or self.spoke or self.config.GUARD in ("period", "due"):
             rare().settle(self, listened)
         elif captured:
             captured.sync()

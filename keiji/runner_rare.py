@@ -30,6 +30,7 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
 
     ``--extras A-B,C-D`` (epoch seconds) are firings whose times depend on the time zone's rules.
     ``--zone NAME`` is the zone that the unit goes by, where the schedule itself names none.
+    ``--once yes``: launchd was asked for this one run, whatever the schedule says.
     """
     options = _options(arguments)
     extras = _ranges(options.get("--extras", ""))
@@ -37,8 +38,8 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
     if "--zone" in options:
         policy = {**config.SCHEDULE["policy"], "timezone": options["--zone"]}
         config.SCHEDULE = {**config.SCHEDULE, "policy": policy}
-    if config.HOST != "linux" and _exists(f"{run.folder}/held/{config.SLUG}"):
-        return False  # elsewhere the unit has a condition
+    if config.HOST != "linux":
+        return bool(runner.rare("launchd").is_due(run, "--once" in options))
     if run.why == "manual":
         return True
     guard = {"period": _takes_due, "skip": _is_in_time, "boot": _is_first_of_boot}.get(config.GUARD)
@@ -49,15 +50,12 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
         due = _due(config, now + 1)
         if due is None or now - due > config.GRACE:
             return _skip(run, "dropped: the time zone's rules have changed, and no such time is due")
-    if config.HOST != "linux" and config.JITTER:  # elsewhere the timer's
-        seconds = int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER
-        return bool(runner.rare("tries").sleep(run, seconds))
     return True
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    if len(arguments) != 2 * len(options) or not {"--extras", "--zone"}.issuperset(options):
+    if len(arguments) != 2 * len(options) or not {"--extras", "--zone", "--once"}.issuperset(options):
         runner.say(f"unknown arguments: {' '.join(arguments)}")
         raise SystemExit(2)
     return options
@@ -98,6 +96,8 @@ def _takes_due(run: "Run") -> bool:
     last = _last(run)
     if due is None or (last is not None and abs(last - due) < 0.5):
         return False
+    if config.GUARD == "due" and last is not None and due < last <= now + 1:
+        return False  # since then the agent has only been loaded
     run.remember = f"{due:.6f}"
     if now - due <= config.GRACE:
         return True
@@ -258,7 +258,7 @@ def settle(run: "Run", listened: bool) -> None:
 
     `listened`: SIGTERM was not taken by a handler of the function's own.
     """
-    if run.config.GUARD == "period":
+    if run.config.GUARD in ("period", "due"):
         _take_due(run)
     if run.stopped or run.result != "succeeded" or not listened:
         _judge_stop(run, listened)

@@ -20,6 +20,9 @@ else:
 PATIENCE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+TRY: "type[_Try] | None" = None
+"""What a try is, where the system itself doesn't see to all bounds."""
+
 _NAP = 0.5  # seconds
 _SIGTERM, _SIGALRM, _SIGINT = _signal.SIGTERM, _signal.SIGALRM, _signal.SIGINT
 
@@ -51,12 +54,12 @@ def tries(run: "Run", apart: bool = True) -> None:
     terminal's Ctrl-C would not reach it there).
     """
     config = run.config
-    if config.TRIES == 1 and not config.TIMEOUT:
+    if config.TRIES == 1 and not config.TIMEOUT and not apart:
         return run.attempt()
     delay = config.DELAY
     for number in range(1, config.TRIES + 1):
         run.attempts = number
-        if _Try(run, apart).is_child():
+        if (TRY or _Try)(run, apart).is_child():
             return None
         if run.result == "succeeded" or run.stopped or run.signal == 2 or number == config.TRIES:
             return None

@@ -42,6 +42,9 @@ _PLAIN = {
     "HOLD": True,
     "PATHS": ["{build}/task", "{build}/shared"],
     "LIMIT": 0.0,
+    "LEAD": 0.0,
+    "LOOP": False,
+    "MEMORY": 0,
 }
 
 

@@ -1,0 +1,309 @@
+"""What the runner makes up for where launchd starts it, really run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from runner_build import RUN_ID, WAIT, Build
+from test_runner_rare import HELLO, WAITS
+
+from keiji.runfile import fields
+
+DAY = 86400.0
+OTHER = "f" * 32
+
+
+def build(tmp_path: Path, function: str = HELLO, **constants: object) -> Build:
+    return Build(tmp_path, function, **{"HOST": "macos", **constants})
+
+
+def leave_behind(made: Build, pid: int, boot: str | None = None) -> None:
+    """The file of a run that has not ended."""
+    boot = boot or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    head = f"keiji 1\nid={OTHER}\ntask=demo\nbuild=abc\npid={pid}\nboot={boot}\nwhy=timer\nbegan=1.000000\n"
+    made.write("running/demo", head)
+
+
+def gone() -> int:
+    """The number of a process that is no more."""
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+# guards
+
+
+def test_a_firing_whose_time_is_taken_is_dropped_without_a_word(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="due", PERIOD=DAY)
+    made.write("last/demo", f"{time.time() // DAY * DAY:.6f}\n")
+
+    ended = made.run()
+
+    assert (ended.status, ended.output, ended.errors, ended.record) == (0, "", "", {})
+
+
+def test_a_missed_time_is_made_up_for_once(tmp_path: Path) -> None:
+    phase = (time.time() - 7200) % DAY
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=phase, CATCH_UP=True)
+    made.write("last/demo", "1000.000000\n")
+
+    assert made.run().result == "succeeded"
+    assert made.run(INVOCATION_ID=OTHER).record == {}
+
+
+def test_a_missed_time_that_is_not_made_up_for_is_skipped_once(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=(time.time() - 7200) % DAY)
+    made.write("last/demo", "1000.000000\n")
+
+    assert made.run().result == "skipped"
+    assert made.run(INVOCATION_ID=OTHER).record == {}
+
+
+def test_an_agent_that_is_only_loaded_runs_nothing(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=(time.time() - 10) % DAY, CATCH_UP=True)
+    made.write("last/demo", f"{time.time():.6f}\n")
+
+    assert made.run().record == {}
+
+
+def test_a_run_begins_at_the_second_that_is_due(tmp_path: Path) -> None:
+    due = time.time() + 1.5
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=due % DAY, LEAD=30.0)
+
+    assert float(made.run().record["began"]) >= due
+
+
+@pytest.mark.parametrize("why", ["manual", "once"])
+def test_a_run_that_was_asked_for_needs_no_due_time(tmp_path: Path, why: str) -> None:
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, LOOP=why == "once")
+    made.write("last/demo", f"{time.time():.6f}\n")
+    made.write("requested/demo")
+
+    ended = made.run(*(["--once", "yes"] if why == "once" else []))
+
+    assert (ended.result, ended.record["why"]) == ("succeeded", "manual")
+
+
+def test_a_task_at_boot_runs_once_a_boot(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="boot", KIND="Boot")
+
+    assert made.run().record["why"] == "boot"
+    assert made.run(INVOCATION_ID=OTHER).record == {}
+
+
+# runs that died
+
+
+def test_a_run_that_is_gone_is_recorded_as_killed_and_the_task_held(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    leave_behind(made, gone())
+
+    ended = made.run()
+
+    assert ended.record == {}
+    assert made.record(OTHER)["result"] == "killed"
+    assert made.latch()["id"] == OTHER
+    assert not (made.run_folder / "running" / "demo").exists()
+
+
+def test_a_run_that_another_boot_left_behind_holds_nothing(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    leave_behind(made, os.getpid(), boot="another")
+
+    ended = made.run()
+
+    assert ended.result == "succeeded"
+    assert (made.record(OTHER)["result"], made.latch()) == ("killed", {})
+
+
+def test_the_number_of_a_dead_run_may_be_another_process_s(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    leave_behind(made, os.getpid())
+
+    made.run()
+
+    assert made.record(OTHER)["result"] == "killed"
+
+
+def test_a_run_in_progress_is_left_alone(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS)
+    first = made.start()
+    assert first.stdout is not None
+    assert first.stdout.readline() == "ready\n"
+
+    second = made.run(INVOCATION_ID=OTHER)
+    first.send_signal(signal.SIGTERM)
+
+    assert (second.status, second.record) == (0, {})
+    assert "another run of this task has not ended" in second.errors
+    assert made.end(first).result == "stopped"
+
+
+def test_a_function_that_is_killed_is_recorded_at_once(tmp_path: Path) -> None:
+    ended = build(tmp_path, "import os\ndef function():\n    os.kill(os.getpid(), 9)\n").run()
+
+    assert (ended.result, ended.record["signal"], ended.status) == ("killed", "9", 137)
+
+
+# memory
+
+
+def test_a_function_that_takes_too_much_memory_is_killed(tmp_path: Path) -> None:
+    code = "import time\ndef function():\n    kept = bytearray(b'x') * (96 << 20)\n    time.sleep(600)\n"
+    made = build(tmp_path, code, MEMORY=64 << 20)
+    made.patch("keiji_runner_launchd.py", "LOOK = 1.0", "LOOK = 0.05")
+
+    ended = made.run()
+
+    assert ended.result == "killed"
+    assert "more than the 64 MiB of memory" in ended.record["error"]
+    assert made.latch()["result"] == "killed"
+
+
+def test_memory_of_the_function_s_children_counts(tmp_path: Path) -> None:
+    code = """\
+        import subprocess, sys
+        def function():
+            code = "import time; kept = bytearray(b'x') * (96 << 20); time.sleep(600)"
+            subprocess.run([sys.executable, "-c", code])
+        """
+    made = build(tmp_path, code, MEMORY=64 << 20)
+    made.patch("keiji_runner_launchd.py", "LOOK = 1.0", "LOOK = 0.05")
+
+    assert made.run().result == "killed"
+
+
+def test_a_timeout_is_kept_while_memory_is_watched(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS, MEMORY=1 << 30, TIMEOUT=0.3)
+
+    assert made.run().result == "timed-out"
+
+
+# a resident task
+
+LOOP = {"LOOP": True, "PERIOD": 1.0, "PHASE": 0.25}
+
+
+def records(made: Build) -> list[dict[str, str]]:
+    found = [fields(path.read_text()) for path in (made.run_folder / "done").iterdir() if path.name[0] != "."]
+    return sorted(found, key=lambda record: float(record["began"]))
+
+
+def lines(process: object, n: int) -> list[str]:
+    return [process.stdout.readline() for _ in range(n)]  # type: ignore[attr-defined]
+
+
+def test_a_resident_task_runs_at_each_due_time(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **LOOP)
+    process = made.start()
+
+    said = lines(process, 3)
+    process.send_signal(signal.SIGTERM)
+    status = process.wait(WAIT)
+
+    assert (said, status) == (["Pinging…\n"] * 3, 0)
+    began = [float(record["began"]) for record in records(made)]
+    assert len({record["id"] for record in records(made)}) == len(began) >= 3
+    assert len({(at - 0.25) // 1 for at in began}) == len(began)
+
+
+def test_a_resident_task_that_fails_is_held_and_leaves(tmp_path: Path) -> None:
+    made = build(tmp_path, "def function():\n    1 / 0\n", **LOOP)
+
+    process = made.start()
+    _, errors = process.communicate(timeout=WAIT)
+
+    assert process.returncode == 0, "launchd leaves it down"
+    assert "ZeroDivisionError" in errors
+    assert (len(records(made)), made.latch()["result"]) == (1, "failed")
+
+
+def test_usr1_ends_the_run_and_not_the_schedule(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS, **LOOP)
+    process = made.start()
+
+    assert lines(process, 1) == ["ready\n"]
+    process.send_signal(signal.SIGUSR1)
+    assert lines(process, 2) == ["unwound\n", "ready\n"]
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    assert [record["result"] for record in records(made)] == ["stopped", "stopped"]
+
+
+def test_a_run_of_a_resident_task_that_is_killed_is_recorded_and_held(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS, **LOOP)
+    process = made.start()
+    assert lines(process, 1) == ["ready\n"]
+
+    os.kill(int(made.read("running/demo", "\n")["pid"]), signal.SIGKILL)
+
+    assert process.wait(WAIT) == 0
+    (record,) = records(made)
+    assert (record["result"], record["signal"]) == ("killed", "9")
+    assert made.latch()["result"] == "killed"
+
+
+def test_a_run_that_is_asked_for_need_not_wait_for_its_time(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, LOOP=True, PERIOD=3599.0, PHASE=(time.time() - 60) % 3599)
+    process = made.start()
+    made.write("requested/demo")
+
+    assert lines(process, 1) == ["Pinging…\n"]
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    assert [record["why"] for record in records(made)] == ["manual"]
+
+
+def test_a_resident_task_goes_on_with_the_build_that_is_current(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **LOOP)
+    process = made.start()
+    assert lines(process, 1) == ["Pinging…\n"]
+
+    new = made.folder.with_name("new")
+    made.folder.rename(new)
+    (new / "task" / "function.py").write_text("def function():\n    print('renewed')\n")
+    made.constants["BUILD"] = "new"
+    made.folder = new
+    from keiji.runner_start import write_runner
+
+    write_runner(new, made.constants)
+    made._compile()
+    current = new.parent / "current"
+    current.unlink()
+    current.symlink_to("new")
+    said = lines(process, 2)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    assert "renewed\n" in said
+
+
+def test_a_resident_task_is_left_by_a_delete(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **LOOP)
+    process = made.start()
+    assert lines(process, 1) == ["Pinging…\n"]
+
+    (made.folder.parent / "current").unlink()
+
+    assert process.wait(WAIT) == 0
+
+
+def test_a_stop_while_nothing_runs_ends_the_resident_task(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, LOOP=True, PERIOD=3599.0, PHASE=(time.time() - 60) % 3599)
+    made.write("requested/demo")
+    process = made.start()
+    assert lines(process, 1) == ["Pinging…\n"]
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    assert RUN_ID not in {record["id"] for record in records(made)}
