@@ -25,7 +25,7 @@ def host_name() -> str:
 
 
 def host(folders: Folders) -> Host:
-    """The manager of this machine; raises `UnsupportedHere` where there is none yet."""
+    """The manager of this machine."""
     if host_name() == "linux":
         from keiji.systemd.manager import SystemdHost
 
@@ -34,7 +34,12 @@ def host(folders: Folders) -> Host:
         from keiji.bus import loopback_client
 
         return SystemdHost(folders, ask_bus=lambda: loopback_client.ping(folders))
-    raise UnsupportedHere("launchd is not supported yet: this version of keiji runs on Linux with systemd")
+    from keiji.bus import loopback_client, loopback_key
+    from keiji.launchd.manager import LaunchdHost
+
+    return LaunchdHost(
+        folders, lambda: loopback_client.ping(folders), lambda: loopback_key.choose(folders)
+    )
 
 
 def unit_signals() -> Units:

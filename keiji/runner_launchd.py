@@ -40,6 +40,8 @@ def is_due(run: "Run", is_once: bool) -> bool:
     _bury_dead(run)
     if runner_rare._exists(f"{run.folder}/held/{run.config.SLUG}"):
         return False
+    if run.why != "manual" and not is_once and _rests(run):
+        return False
     if run.config.LOOP and not is_once:
         return _Loop(run).comes_back() and _may_run(run)
     return is_once or _may_run(run)
@@ -59,6 +61,11 @@ def _may_run(run: "Run") -> bool:
         seconds = int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER
         return runner_tries.sleep(run, seconds)
     return True
+
+
+def _rests(run: "Run") -> bool:
+    """Whether the task was disarmed while its agent could not be unloaded without ending a run."""
+    return bool(runner_rare._exists(f"{run.folder}/launchd/resting/{run.config.SLUG}"))
 
 
 def _await_second(run: "Run") -> bool:
@@ -164,6 +171,8 @@ class _Loop:
             return True
         due = self._next()
         while not self.ends and not runner_rare._exists(f"{run.folder}/held/{config.SLUG}"):
+            if _rests(run):
+                break
             self._renew()
             now = time.time()
             is_asked = runner_rare._exists(f"{run.folder}/requested/{config.SLUG}")

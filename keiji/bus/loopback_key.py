@@ -98,3 +98,16 @@ def _address(text: bytes) -> Address:
     if type(port) is not int or not 0 < port < 65536 or not loopback_wire.is_hex(key, _DIGITS):
         raise Unusable("is damaged")
     return Address(port, bytes.fromhex(str(key)))
+
+
+def choose(folders: Folders) -> None:
+    """Have the file name a port, a free one unless it does already."""
+    from keiji.bus import loopback_listener
+
+    try:
+        if read(folders):
+            return
+    except Unusable:
+        pass
+    with loopback_listener.bound(0) as found:
+        ensure(folders, found.getsockname()[1])

@@ -99,11 +99,14 @@ def render_task(
     return {f"{names.task(task.slug)}.plist": text}
 
 
-def render_once(folders: Folders, task: Task, command: list[str]) -> str:
-    """The agent that starts one run of a task and has no schedule."""
-    agent = _of_task(folders, task, command, names.once(task.slug))
-    agent["command"] = [*agent["command"], "--once", "yes"]
-    return Agent(**agent, note="One run that was asked for.").text()
+def once_of(text: str, label: str) -> str:
+    """The agent of that label that starts one run, from the plist of the task's; it has no schedule."""
+    found = plistlib.loads(text.encode())
+    for key in ("StartCalendarInterval", "RunAtLoad", "KeepAlive"):
+        found.pop(key, None)
+    found["Label"] = names.checked(label)
+    found["ProgramArguments"] += ["--once", "yes"]
+    return plistlib.dumps(found).decode()
 
 
 def render_own(folders: Folders) -> dict[str, str]:

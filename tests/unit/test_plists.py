@@ -71,8 +71,8 @@ def rendered(
 
 
 def own(folders: Folders = HOME) -> dict[str, str]:
-    task = Task("asked for", "", SCHEDULES["every 10 seconds"], "a1b2", "host", "an-id")
-    once = plists.render_once(folders, task, command("asked-for", folders))
+    (text,) = rendered("asked for", SCHEDULES["every 10 seconds"], folders=folders).values()
+    once = plists.once_of(text, names.once("asked-for"))
     bus = plists.render_bus(folders, 50505)
     return {**plists.render_own(folders), "io.keiji.bus.plist": bus, "io.keiji.once.asked-for.plist": once}
 

@@ -1,0 +1,151 @@
+"""Which agents wait for a time: loaded, and not told to rest.
+
+To unload an agent ends its run. So a task that shall rest while a run goes on is marked instead, and the
+runner drops its firings; what is true of a task beyond a login stands in files, and launchd's override store
+follows them.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from keiji import executables, files, running, settings
+from keiji.errors import HostFailed, KeijiError
+from keiji.folders import Folders
+from keiji.host import Timer
+from keiji.launchd import launchctl, loading, names
+from keiji.schedule import Schedule, phase_of
+
+
+def state(folders: Folders, *parts: str) -> Path:
+    """A file in which keiji keeps what launchd forgets."""
+    return folders.run.joinpath("launchd", *parts)
+
+
+def mark(path: Path, wanted: bool) -> None:
+    if wanted:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write(path, "")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def installed() -> list[str]:
+    """The tasks whose agents lie where launchd looks."""
+    try:
+        found = os.listdir(names.agent_folder())
+    except FileNotFoundError:
+        return []
+    return names.slugs(name[: -len(".plist")] for name in found if name.endswith(".plist"))
+
+
+def arm(folders: Folders, slugs: Iterable[str], boot: str, rested: Mapping[str, float]) -> list[str]:
+    """Have launchd wait for the tasks' times; those that it does not wait for."""
+    jobs, idle = launchctl.loaded(), []
+    for slug in slugs:
+        if folders.held(slug).exists():
+            idle.append(slug)
+            continue
+        _forgive_missed(folders, slug, boot, rested.get(slug, time.time()))
+        mark(state(folders, "resting", slug), False)
+        _arm(folders, slug, jobs)
+    return idle
+
+
+def disarm(folders: Folders, slugs: Iterable[str]) -> None:
+    """Have none of them begin a run any more; a run in progress goes on."""
+    jobs = launchctl.loaded()
+    for slug in slugs:
+        label = names.task(slug)
+        if label not in jobs:
+            continue
+        mark(state(folders, "resting", slug), True)
+        if not is_running(folders, slug):
+            loading.unload(label)
+
+
+def timers(folders: Folders, slugs: Iterable[str]) -> dict[str, Timer]:
+    """launchd tells no next time: it is the schedule's."""
+    jobs = launchctl.loaded()
+    return {slug: _timer(folders, slug, jobs) for slug in slugs}
+
+
+def is_running(folders: Folders, slug: str) -> bool:
+    """Whether a run goes on, of which launchd knows no more than that the process of its agent is there."""
+    entry = running.running_entry(folders, slug)
+    return entry is not None and running.is_alive(entry)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What an installed plist says; nothing where it can't be read."""
+    try:
+        found = plistlib.loads(path.read_bytes())
+    except Exception:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_resident(slug: str) -> bool:
+    return "KeepAlive" in read(names.plist(names.task(slug)))
+
+
+def coming(schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
+    seconds = getattr(schedule.form, "seconds", 0)
+    return schedule.next_times(after, n, phase=phase_of(seconds, slug) if seconds else timedelta(0))
+
+
+def _arm(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> None:
+    label = names.task(slug)
+    if label in jobs and not loading.is_current(folders, label):
+        if is_running(folders, slug):
+            return  # housekeeping has launchd read it once the run has ended
+        loading.unload(label)
+    elif label in jobs:
+        job = launchctl.find(label)
+        if job and job.pid is None and is_resident(slug):
+            kickstart(job)
+        return
+    loading.switch(label, True)
+    loading.load(folders, label)
+
+
+def kickstart(job: launchctl.Job) -> None:
+    done = launchctl.call("kickstart", job.target)
+    if done.returncode != 0:
+        raise HostFailed(f"launchctl kickstart {job.target}: {launchctl.reason(done)}")
+
+
+def _forgive_missed(folders: Folders, slug: str, boot: str, since: float) -> None:
+    """See that nothing fires at once because of the arming; what was due since `since` is no such thing."""
+    plist = read(names.plist(names.task(slug)))
+    is_boot = not {"StartCalendarInterval", "KeepAlive"} & set(plist)
+    note = folders.last(slug)
+    note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(note, f"{boot}\n" if is_boot else f"{since:.6f}\n")
+
+
+def _timer(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> Timer:
+    label = names.task(slug)
+    rests = state(folders, "resting", slug).exists() or folders.held(slug).exists()
+    if label not in jobs or rests:
+        return Timer()
+    runs = is_running(folders, slug)
+    if not runs and not loading.is_current(folders, label):
+        return Timer()  # it goes by a plist that was replaced during a run
+    return Timer(True, runs, _next(folders, slug))
+
+
+def _next(folders: Folders, slug: str) -> datetime | None:
+    made = executables.record(folders.current(slug)) or {}
+    try:
+        schedule = Schedule.from_dict(made.get("schedule")).in_zone(settings.load(folders)[0].time_zone)
+        found = coming(schedule, slug, datetime.now(timezone.utc), 1)
+    except (KeijiError, ValueError, OverflowError):
+        return None
+    return found[0] if found else None
