@@ -155,11 +155,13 @@ class _Loop:
         self.run = run
         self.child = 0
         self.ends = False
+        self.is_filed = bool(runner.captured)
         self.current = f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current"
 
     def comes_back(self) -> bool:
         """True in a child, for a run; the parent never comes back."""
         config, run = self.run.config, self.run
+        _give_up_log()
         handlers = {
             _signal.SIGTERM: self._on_term,
             _signal.SIGUSR1: self._on_usr1,
@@ -212,6 +214,8 @@ class _Loop:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
             _begin_now(run)
             run.id = posix.urandom(16).hex()
+            if self.is_filed:
+                runner.rare("logs").capture_run(run)
             if not is_manual:
                 run.why = "manual" if _is_unlinked(f"{run.folder}/requested/{run.config.SLUG}") else "timer"
             return True
@@ -251,6 +255,17 @@ class _Loop:
     def _on_alarm(self, number: int, frame: object) -> None:
         if self.child:
             _kill(self.child, _signal.SIGKILL)
+
+
+def _give_up_log() -> None:
+    """Each run's lines shall name it: the parent says nothing, and what wrote its log goes."""
+    if runner.captured:
+        null = posix.open("/dev/null", posix.O_RDWR)
+        for fd in (1, 2):
+            posix.dup2(null, fd)
+        for fd in (null, *runner.captured.files()):
+            posix.close(fd)
+        runner.captured = None
 
 
 def _is_unlinked(path: str) -> bool:

@@ -143,8 +143,11 @@ def _timer(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> Timer
 
 def _next(folders: Folders, slug: str) -> datetime | None:
     made = executables.record(folders.current(slug)) or {}
+    words = read(names.plist(names.task(slug))).get("ProgramArguments", [])
+    zone = words[words.index("--zone") + 1] if "--zone" in words[:-1] else ""
     try:
-        schedule = Schedule.from_dict(made.get("schedule")).in_zone(settings.load(folders)[0].time_zone)
+        schedule = Schedule.from_dict(made.get("schedule"))
+        schedule = schedule.in_zone(zone or settings.load(folders)[0].time_zone)
         found = coming(schedule, slug, datetime.now(timezone.utc), 1)
     except (KeijiError, ValueError, OverflowError):
         return None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from keiji import files
 from keiji.errors import HostFailed
-from keiji.findings import FOLDERS, MANAGER, Check, Finding, error, warning
+from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, warning
 from keiji.folders import Folders
-from keiji.launchd import arming, launchctl, names
+from keiji.launchd import arming, launchctl, loading, names
 from keiji.task import Task
 
 _UPDATE = "`keiji system update`"
@@ -21,7 +21,8 @@ def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
     """In the order in which one fault may be the next one's cause."""
     return [
         Check(MANAGER, manager),
-        Check("own-agents", lambda: own(wanted), (FOLDERS, MANAGER)),
+        Check(UNIT_FOLDER, folder),
+        Check(OWN_UNITS, lambda: own(wanted), (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("switched-off", lambda: switched_off(folders), (FOLDERS, MANAGER)),
     ]
 
@@ -39,6 +40,15 @@ def manager() -> Iterator[Finding]:
         return
     said = "nobody is logged in at the screen: tasks will not start by themselves after a reboot"
     yield warning(said, "log in at the screen, then `keiji system start`")
+
+
+def folder() -> Iterator[Finding]:
+    """Whether keiji can look into the folder of agents, and write there."""
+    path = names.agent_folder()
+    if not path.is_dir():
+        yield error(f"there is no folder {path}", "`keiji init`")
+    elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        yield error(f"{path} can't be read and written", f"`chmod u+rwx {path}`")
 
 
 def own(wanted: Mapping[str, str]) -> Iterator[Finding]:
@@ -62,6 +72,16 @@ def switched_off(folders: Folders) -> Iterator[Finding]:
             yield error("its agent is switched off in launchd", where, slug)
     if off.get(names.HOUSEKEEPING):
         yield error(f"{names.HOUSEKEEPING} is switched off in launchd", where)
+
+
+def loaded(folders: Folders, slugs: Iterable[str]) -> Iterator[Finding]:
+    """Where launchd goes by another plist than the one that lies there."""
+    jobs = launchctl.loaded()
+    for slug in slugs:
+        label = names.task(slug)
+        if label in jobs and not loading.is_current(folders, label):
+            said = "launchd goes by an older plist than the one that lies there"
+            yield warning(said, f"`keiji task restart {slug}`", slug)
 
 
 def of_task(folders: Folders, task: Task, wanted: Mapping[Path, str]) -> Iterator[Finding]:

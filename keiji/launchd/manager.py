@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from keiji import files, running
 from keiji.errors import BusUnavailable, HostFailed, NotInitialised
 from keiji.findings import Check, Finding
 from keiji.folders import Folders
-from keiji.host import Ending, LogLine, Span, Timer
+from keiji.host import Ending, Timer
 from keiji.launchd import arming, launchctl, loading, names
+from keiji.logfiles import SCHEDULER, LogFiles
 from keiji.schedule import Schedule
 from keiji.task import Task
 
@@ -31,7 +32,7 @@ _OWN = (names.HOUSEKEEPING, names.STARTUP)
 _WRITTEN = "<!-- Written by keiji."
 
 
-class LaunchdHost:
+class LaunchdHost(LogFiles):
     """launchd agents; see `keiji.host.Host` for what each method promises.
 
     `ask_bus`: whether the bus service answers, asked of itself.
@@ -40,7 +41,7 @@ class LaunchdHost:
     name = "macos"
 
     def __init__(self, folders: Folders, ask_bus: Callable[[], object] | None = None) -> None:
-        self.folders = folders
+        super().__init__(folders)
         self.ask_bus = ask_bus
 
     def boot(self) -> str:
@@ -65,13 +66,8 @@ class LaunchdHost:
     def render(self, task: Task, command: list[str]) -> dict[Path, str]:
         from keiji.launchd import plists
 
-        # launchd makes this folder, too, but for anybody to read.
-        (self.folders.logs / "tasks" / task.slug).mkdir(mode=0o700, parents=True, exist_ok=True)
-        texts = plists.render_task(self.folders, task, command)
+        texts = plists.render_task(task, command)
         return {names.agent_folder() / name: text for name, text in texts.items()}
-
-    def log_path(self, slug: str) -> str:
-        return str(self.folders.logs / "tasks" / slug / "task.log")
 
     # -- agents' files ----------------------------------------------------------------------
 
@@ -111,6 +107,10 @@ class LaunchdHost:
 
     def coming(self, schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
         return arming.coming(schedule, slug, after, n)
+
+    def zone_of(self, slug: str) -> str | None:
+        words = arming.read(names.plist(names.task(slug))).get("ProgramArguments", [])
+        return words[words.index("--zone") + 1] if "--zone" in words[:-1] else None
 
     def is_polled(self, slug: str) -> bool:
         return False  # its next time is the schedule's, however often launchd looks
@@ -187,7 +187,6 @@ class LaunchdHost:
 
     def install_system(self) -> list[str]:
         names.agent_folder().mkdir(parents=True, exist_ok=True)
-        (self.folders.logs / "services").mkdir(mode=0o700, parents=True, exist_ok=True)
         changed = []
         for name, text in self._wanted().items():
             path, label = names.agent_folder() / name, name[: -len(".plist")]
@@ -228,9 +227,12 @@ class LaunchdHost:
         due = [slug for slug in enabled if not self.folders.held(slug).exists()]
         self.arm(due)
         idle = self.idle(due)
+        self.tell(SCHEDULER, "INFO", f"started: {len(due) - len(idle)} tasks wait for their time")
         return [slug for slug in due if slug not in idle], idle
 
     def stop_system(self) -> None:
+        if self._is_to_run():
+            self.tell(SCHEDULER, "INFO", "stopped: no task begins")
         arming.mark(self._started(), False)
         slugs = self.installed()
         for label in (*map(names.task, slugs), *_OWN):
@@ -268,6 +270,11 @@ class LaunchdHost:
         from keiji.launchd import checkup
 
         return list(checkup.of_task(self.folders, task, self.render(task, command)))
+
+    def loaded_findings(self, schedules: Mapping[str, Schedule]) -> list[Finding]:
+        from keiji.launchd import checkup
+
+        return list(checkup.loaded(self.folders, schedules))
 
     # -- the bus service --------------------------------------------------------------------
 
@@ -317,33 +324,6 @@ class LaunchdHost:
 
     def bus_advice(self) -> list[str]:
         return []
-
-    # -- logs -------------------------------------------------------------------------------
-
-    def log(self, slug: str, level: str, message: str) -> None:
-        from keiji import logs
-
-        line = LogLine(datetime.now(timezone.utc), level, message)
-        path = Path(self.log_path(slug))
-        with suppress(OSError):  # a log that can't be written is no reason to fail
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(logs.format_line(line, timezone.utc) + "\n")
-
-    def task_log(self, slug: str, lines: int | None, span: Span | None = None) -> list[LogLine]:
-        raise HostFailed(_NO_LOGS)
-
-    def run_log_after(self, slug: str, span: Span, cursor: str) -> list[LogLine]:
-        raise HostFailed(_NO_LOGS)
-
-    def follow_task_log(self, slug: str, lines: int, span: Span | None = None) -> Iterator[LogLine]:
-        raise HostFailed(_NO_LOGS)
-
-    def system_log(self, part: str, lines: int | None) -> list[LogLine]:
-        raise HostFailed(_NO_LOGS)
-
-    def follow_system_log(self, part: str, lines: int) -> Iterator[LogLine]:
-        raise HostFailed(_NO_LOGS)
 
     # -- parts ------------------------------------------------------------------------------
 
@@ -451,9 +431,6 @@ class LaunchdHost:
             return False
         jobs = (launchctl.find(label) for label in (names.task(slug), names.once(slug)))
         return any(job is not None and job.pid is not None for job in jobs)
-
-
-_NO_LOGS = "logs of launchd's tasks can't be read yet: see the file that `keiji task get` names"
 
 
 def _is_ours(path: Path) -> bool:

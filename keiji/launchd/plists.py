@@ -36,7 +36,6 @@ class Agent:
     command: Sequence[str]
     folder: str
     environment: Mapping[str, str]
-    output: str
     note: str = ""
     umask: int | None = None
     entries: Sequence[images.Entry] = ()
@@ -52,8 +51,9 @@ class Agent:
             "ProgramArguments": [*self.command],
             "WorkingDirectory": self.folder,
             "EnvironmentVariables": dict(self.environment),
-            "StandardOutPath": self.output,
-            "StandardErrorPath": self.output,
+            # Where the runner, and keiji's own services, then take it into their log files.
+            "StandardOutPath": "/dev/null",
+            "StandardErrorPath": "/dev/null",
             "ExitTimeOut": self.patience,
             "LimitLoadToSessionType": ["Aqua", "Background"],
         }
@@ -81,7 +81,7 @@ class Agent:
 
 
 def render_task(
-    folders: Folders, task: Task, command: list[str], at: datetime | None = None, machine: str | None = None
+    task: Task, command: list[str], at: datetime | None = None, machine: str | None = None
 ) -> dict[str, str]:
     """The task's agent: file name → text. The schedule must name its zone already.
 
@@ -89,7 +89,7 @@ def render_task(
     """
     machine = machine or calendar.local_zone()
     plan = calendar.plan(task.schedule, task.slug, at or datetime.now(timezone.utc), machine)
-    agent = _of_task(folders, task, command, names.task(task.slug))
+    agent = _of_task(task, command, names.task(task.slug))
     note = f"Changes are lost at the next build of {task.name}. Schedule: {task.schedule}"
     if plan.entries:
         note += f"; by the clock of {machine}"
@@ -131,7 +131,7 @@ def render_bus(folders: Folders, port: int) -> str:
     return Agent(**own, note=note, port=port, patience=_BUS_PATIENCE).text()
 
 
-def _of_task(folders: Folders, task: Task, command: list[str], label: str) -> dict[str, Any]:
+def _of_task(task: Task, command: list[str], label: str) -> dict[str, Any]:
     policy = task.schedule.policy
     if policy.zone_is_default and task.schedule.needs_zone:
         # The settings' zone may have changed since the build, whose schedule the runner knows.
@@ -139,10 +139,9 @@ def _of_task(folders: Folders, task: Task, command: list[str], label: str) -> di
     return {
         "label": label,
         "command": command,
-        # As on Linux; what keiji and the function say goes into files of the runner's.
+        # As on Linux.
         "folder": str(Path.home()),
         "environment": _environment(),
-        "output": str(folders.logs / "tasks" / task.slug / "launchd.log"),
     }
 
 
@@ -153,7 +152,6 @@ def _own(folders: Folders, label: str, *module: str) -> dict[str, Any]:
         "command": [sys.executable, "-m", *module],
         "folder": str(folders.run),
         "environment": {**_environment(), **homes},
-        "output": str(folders.logs / "services" / f"{label}.launchd.log"),
         "umask": 0o077,
     }
 

@@ -67,7 +67,7 @@ def rendered(
     machine: str = "Europe/Berlin",
 ) -> dict[str, str]:
     task = Task(name, description, schedule.in_zone("Europe/Berlin"), "a1b2", "host", "an-id")
-    return plists.render_task(folders, task, command(task.slug, folders), NOON, machine)
+    return plists.render_task(task, command(task.slug, folders), NOON, machine)
 
 
 def own(folders: Folders = HOME) -> dict[str, str]:
@@ -238,7 +238,7 @@ def test_launchd_reads_every_text_as_it_was(
     if not folder.isprintable() and any(unicodedata.category(c) in ("Cc", "Cn") for c in folder):
         return  # see the next test
 
-    (text,) = plists.render_task(folders, task, words, NOON, "UTC").values()
+    (text,) = plists.render_task(task, words, NOON, "UTC").values()
 
     must_be_allowed(text)
     assert read(text)["ProgramArguments"][: len(words)] == words

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from runner_build import RUN_ID, WAIT, Build
+from runner_build import PYTHON, RUN_ID, START, WAIT, Build
 from test_runner_rare import HELLO, WAITS
 
 from keiji.runfile import fields
@@ -295,6 +296,24 @@ def test_a_resident_task_is_left_by_a_delete(tmp_path: Path) -> None:
     (made.folder.parent / "current").unlink()
 
     assert process.wait(WAIT) == 0
+
+
+def test_each_run_of_a_resident_task_is_named_by_its_lines_in_the_log(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **LOOP)
+    start = made.folder.parent / "current" / START
+    with open(os.devnull, "w") as null:
+        process = subprocess.Popen([PYTHON, *made.options, str(start)], stdout=null, stderr=null, env={})
+    log = tmp_path / "logs" / "tasks" / "demo" / "task.log"
+    deadline = time.monotonic() + WAIT
+    while not log.exists() or log.read_text().count("\n") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    named = {line.rpartition(" run=")[2] for line in log.read_text().splitlines()}
+    assert named <= {record["id"] for record in records(made)}
+    assert len(named) >= 2
 
 
 def test_a_stop_while_nothing_runs_ends_the_resident_task(tmp_path: Path) -> None:
