@@ -35,14 +35,21 @@ _WRITTEN = "<!-- Written by keiji."
 class LaunchdHost(LogFiles):
     """launchd agents; see `keiji.host.Host` for what each method promises.
 
-    `ask_bus`: whether the bus service answers, asked of itself.
+    `ask_bus`: whether the bus service answers, asked of itself; `bus_port`: where launchd shall listen for it,
+    0 before that is known.
     """
 
     name = "macos"
 
-    def __init__(self, folders: Folders, ask_bus: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        ask_bus: Callable[[], object] | None = None,
+        bus_port: Callable[[Folders], int] | None = None,
+    ) -> None:
         super().__init__(folders)
         self.ask_bus = ask_bus
+        self.bus_port = bus_port or _port
 
     def boot(self) -> str:
         with suppress(OSError):  # where keiji only acts as macOS
@@ -350,7 +357,7 @@ class LaunchdHost(LogFiles):
         from keiji.launchd import plists
 
         texts = plists.render_own(self.folders)
-        port = _port(self.folders)
+        port = self.bus_port(self.folders)
         return {**texts, f"{names.BUS}.plist": plists.render_bus(self.folders, port)} if port else texts
 
     def _start(self, slug: str) -> None:
