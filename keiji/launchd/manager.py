@@ -35,8 +35,8 @@ _WRITTEN = "<!-- Written by keiji."
 class LaunchdHost(LogFiles):
     """launchd agents; see `keiji.host.Host` for what each method promises.
 
-    `ask_bus`: whether the bus service answers, asked of itself; `bus_port`: where launchd shall listen for it,
-    0 before that is known.
+    `ask_bus`: whether the bus service answers, asked of itself. `choose_port`: have ``run/bus.json`` name a
+    port for it, if it doesn't yet.
     """
 
     name = "macos"
@@ -45,11 +45,11 @@ class LaunchdHost(LogFiles):
         self,
         folders: Folders,
         ask_bus: Callable[[], object] | None = None,
-        bus_port: Callable[[Folders], int] | None = None,
+        choose_port: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(folders)
         self.ask_bus = ask_bus
-        self.bus_port = bus_port or _port
+        self.choose_port = choose_port
 
     def boot(self) -> str:
         with suppress(OSError):  # where keiji only acts as macOS
@@ -195,6 +195,8 @@ class LaunchdHost(LogFiles):
     def install_system(self) -> list[str]:
         names.agent_folder().mkdir(parents=True, exist_ok=True)
         changed = []
+        if self.choose_port:
+            self.choose_port()
         for name, text in self._wanted().items():
             path, label = names.agent_folder() / name, name[: -len(".plist")]
             is_wanted = label == names.BUS or self._is_to_run()
@@ -357,7 +359,7 @@ class LaunchdHost(LogFiles):
         from keiji.launchd import plists
 
         texts = plists.render_own(self.folders)
-        port = self.bus_port(self.folders)
+        port = _port(self.folders)
         return {**texts, f"{names.BUS}.plist": plists.render_bus(self.folders, port)} if port else texts
 
     def _start(self, slug: str) -> None:
