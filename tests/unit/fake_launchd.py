@@ -113,7 +113,10 @@ def main(folder: str) -> None:
         if "verb" in fault:
             state["faults"].remove(fault)
         failed = (fault["status"], fault["said"]) if fault["status"] else None
-        answer = failed or perform(folder, state, words)
+        try:
+            answer = failed or perform(folder, state, words)
+        except Exception as problem:  # in one line, for keiji shows no more
+            answer = breach(state, f"{words}: the stand-in itself fails: {problem!r}", 70)
     time.sleep(fault["late"])
     if isinstance(answer, str):
         sys.stdout.write(answer)

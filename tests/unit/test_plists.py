@@ -56,6 +56,7 @@ SOCKET = {"SockNodeName": "127.0.0.1", "SockServiceName": "50505", "SockFamily":
 @pytest.fixture(autouse=True)
 def _at_ada_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("KEIJI_HOST", raising=False)
     monkeypatch.setattr(sys, "executable", "/opt/keiji/bin/python")
 
 
