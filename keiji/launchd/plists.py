@@ -163,9 +163,9 @@ def _environment() -> dict[str, str]:
 
 
 def _acting() -> dict[str, str]:
-    """What keiji's services must know where it only acts as on macOS, with a `launchctl` of somebody's own."""
-    names = ("KEIJI_HOST", "KEIJI_BUS", "PATH") if "KEIJI_HOST" in os.environ else ()
-    return {name: os.environ[name] for name in names if name in os.environ}
+    """What keiji's services must know where it only acts as on macOS, with some other `launchctl`."""
+    passed_on = ("KEIJI_HOST", "KEIJI_BUS", "PATH") if "KEIJI_HOST" in os.environ else ()
+    return {name: os.environ[name] for name in passed_on if name in os.environ}
 
 
 def _agrees(text: str, meant: dict[str, Any]) -> bool:
