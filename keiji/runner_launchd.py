@@ -332,7 +332,8 @@ class Watched(runner_tries._Try):
 
 def _memory_of(group: int) -> int:
     """The bytes in memory of all processes of a group."""
-    said = _output("/bin/ps", "-A", "-o", "pgid=,rss=") or ""
+    # One list of both would be a heading of the first to macOS's ps.
+    said = _output("/bin/ps", "-A", "-o", "pgid=", "-o", "rss=") or ""
     rows = (line.split() for line in said.splitlines())
     return sum(int(row[1]) for row in rows if row and row[0] == str(group)) * 1024
 

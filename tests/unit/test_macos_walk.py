@@ -1,4 +1,4 @@
-"""From init to uninstall as on a Mac: the commands, the loopback bus and the runner are real, launchd stands in."""
+"""From init to uninstall as on a Mac: commands, loopback bus and runner are real, launchd has a stand-in."""
 
 from __future__ import annotations
 
