@@ -22,6 +22,8 @@ from keiji.host import Timer
 from keiji.launchd import launchctl, loading, names
 from keiji.schedule import Schedule, phase_of
 
+_LEAVING = 0.6  # seconds in which a resident runner has seen that it shall leave, and left
+
 
 def state(folders: Folders, *parts: str) -> Path:
     """A file in which keiji keeps what launchd forgets."""
@@ -107,12 +109,22 @@ def _arm(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> None:
             return  # housekeeping has launchd read it once the run has ended
         loading.unload(label)
     elif label in jobs:
-        job = launchctl.find(label)
-        if job and job.pid is None and is_resident(slug):
-            kickstart(job)
+        _wake(slug)
         return
     loading.switch(label, True)
     loading.load(folders, label)
+
+
+def _wake(slug: str) -> None:
+    """Have a resident runner that has left come back: at a latch or a rest that is lifted now."""
+    if not is_resident(slug):
+        return
+    job = launchctl.find(names.task(slug))
+    if job and job.pid is not None:  # it may be about to leave
+        time.sleep(_LEAVING)
+        job = launchctl.find(names.task(slug))
+    if job and job.pid is None:
+        kickstart(job)
 
 
 def kickstart(job: launchctl.Job) -> None:
