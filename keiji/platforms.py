@@ -37,9 +37,7 @@ def host(folders: Folders) -> Host:
     from keiji.bus import loopback_client, loopback_key
     from keiji.launchd.manager import LaunchdHost
 
-    return LaunchdHost(
-        folders, lambda: loopback_client.ping(folders), lambda: loopback_key.choose(folders)
-    )
+    return LaunchdHost(folders, lambda: loopback_client.ping(folders), lambda: loopback_key.choose(folders))
 
 
 def unit_signals() -> Units:
