@@ -95,9 +95,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLaunch
     monkeypatch.setenv("KEIJI_HOST", "macos")
     monkeypatch.setattr(sys, "executable", "/bin/true")  # what keiji's own agents run is not looked at here
     yield stand_in
-    breaches = stand_in.state["breaches"]
-    stand_in.end()
-    assert breaches == []
+    stand_in.close()
+    assert stand_in.state["breaches"] == []
 
 
 @pytest.fixture
