@@ -19,14 +19,18 @@ GONE = frozenset({3, 113})  # no such process, no such service
 NO_DOMAIN = frozenset({112, 125})
 LOADED = frozenset({17, 37})
 UNDER_WAY = 36
+USAGE = 64
 CATCH_ALL = 5  # what anybody but root is told: loaded, leaving, switched off, or refused for good
 REASONS = {
+    USAGE: "keiji has called it wrongly: please report this",
+    **dict.fromkeys(NO_DOMAIN, "there is no such login session"),
     119: "it is switched off",
     122: "its plist has a wrong owner or mode",
     134: "it may not be loaded in a session of this kind",
     161: "it is switched off in System Settings > General > Login Items",
 }
 _OWN = re.compile(r"\t([^\t={}][^={}]*) = ?([^{]*)")
+_PAIR = re.compile(r'^\s*"(PID|LastExitStatus)" = (-?\d+);$', re.MULTILINE)
 _OVERRIDE = re.compile(r'\s*"([^"]+)" => (\w+)')
 
 
@@ -96,10 +100,13 @@ def find(label: str) -> Job | None:
     """The loaded agent of that label, in whichever domain; raises `HostFailed` when it can't be told."""
     for place in domains():
         asked = call("print", target(place, label))
-        if asked.returncode == 0:
-            return parse(label, place, asked.stdout)
-        if asked.returncode not in GONE | NO_DOMAIN:
-            raise HostFailed(f"launchctl print {place}/{label}: {reason(asked)}")
+        if asked.returncode in GONE | NO_DOMAIN:
+            continue
+        found = parse(label, place, asked.stdout) if asked.returncode == 0 else None
+        if found is None or not found.state:  # its words are no interface, and may change
+            found = _listed_as(label, place, asked)
+        if found:
+            return found
     return None
 
 
@@ -145,10 +152,40 @@ def parse(label: str, place: str, text: str) -> Job:
     )
 
 
+def _listed_as(label: str, place: str, asked: subprocess.CompletedProcess[str]) -> Job | None:
+    """What `list` says where `print` makes no sense; `HostFailed` where it knows no more.
+
+    It speaks of the caller's own domain only, so that what it doesn't know may be in the other one.
+    """
+    answer = call("list", label) if asked.returncode != USAGE else asked
+    if answer.returncode == 0 and f'"{label}"' in answer.stdout:
+        said = dict(_PAIR.findall(answer.stdout))
+        status = _number(said.get("LastExitStatus"))
+        pid = _number(said.get("PID"))
+        ended = {} if status is None else _decoded(status)
+        return Job(label, _own_domain(), "running" if pid else "not running", pid, **ended)
+    if answer.returncode in GONE and place == _own_domain():
+        return None
+    said_first = reason(asked) if asked.returncode else "its answer makes no sense"
+    raise HostFailed(f"launchctl print {place}/{label}: {said_first}")
+
+
+def _own_domain() -> str:
+    gui, user = domains()
+    return gui if call("managername").stdout.strip() == "Aqua" else user
+
+
+def _decoded(status: int) -> dict[str, int]:
+    """From the status of wait(2), which `list` prints as it is."""
+    return {"signal": status & 127} if status & 127 else {"exit_code": status >> 8}
+
+
 def reason(done: subprocess.CompletedProcess[str]) -> str:
     """launchctl's own words, or what the number is known to mean."""
     said = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "")
     known = REASONS.get(done.returncode, "")
+    if done.returncode < 0:
+        known = f"it was ended by signal {-done.returncode}"
     return "; ".join(text for text in (said or f"status {done.returncode}", known) if text)
 
 

@@ -17,8 +17,10 @@ from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.launchd import launchctl, names, plists
 
+_IT_MAY_GO = {0, launchctl.UNDER_WAY, launchctl.CATCH_ALL} | launchctl.GONE | launchctl.NO_DOMAIN
 _LOOK = 0.2  # seconds
 _AGAIN = 0.5  # seconds
+_SILENCE = 1.0  # seconds until what was loaded without a word must be known
 _MARGIN = 10.0  # seconds beyond an agent's own patience
 
 
@@ -63,7 +65,7 @@ def unload(label: str, patience: float = plists.PATIENCE) -> bool:
     while job := launchctl.find(label):
         was_loaded = True
         done = launchctl.call("bootout", job.target)
-        if done.returncode not in {0, launchctl.UNDER_WAY, launchctl.CATCH_ALL} | launchctl.GONE:
+        if done.returncode not in _IT_MAY_GO:
             raise HostFailed(f"launchctl bootout {job.target}: {launchctl.reason(done)}")
         if not _is_gone(label, min(deadline, time.monotonic() + 1)) and time.monotonic() > deadline:
             raise HostFailed(f"{label} is still loaded {patience + _MARGIN:.0f} s after it was told to go")
@@ -83,8 +85,10 @@ def _bootstrap(label: str, path: Path) -> None:
     deadline = time.monotonic() + plists.PATIENCE + _MARGIN
     while True:
         done = launchctl.call("bootstrap", domain, str(path))
-        if done.returncode == 0:
+        if done.returncode == 0 and _is_known(label):
             return
+        if done.returncode == 0:
+            raise HostFailed(_refused(label, f"it took it and knows it not; perhaps {launchctl.REASONS[161]}"))
         if done.returncode not in {launchctl.CATCH_ALL, *launchctl.LOADED}:
             raise HostFailed(_refused(label, launchctl.reason(done)))
         if (job := launchctl.find(label)) and not _is_leaving(job):
@@ -130,6 +134,16 @@ def _refused(label: str, why: str) -> str:
         "look at System Settings > General > Login Items, and at "
         "`log show --last 5m --predicate 'process == \"launchd\"'`"
     )
+
+
+def _is_known(label: str) -> bool:
+    """Whether launchd has it indeed: what is not allowed in Login Items it passes over in silence."""
+    deadline = time.monotonic() + _SILENCE
+    while launchctl.find(label) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK)
+    return True
 
 
 def _is_leaving(job: launchctl.Job) -> bool:

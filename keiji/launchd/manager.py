@@ -27,6 +27,7 @@ _START_PATIENCE = 15.0  # seconds; launchd starts no agent twice within ten
 _STOP_PATIENCE = 22.0  # seconds until a run that is deaf to SIGTERM is killed
 _KILL_PATIENCE = 5.0
 _BUS_PATIENCE = 150.0  # it finishes what is in flight
+_TELLING = 1.0  # seconds in which a runner that took a request tells of its run
 _LOOK = 0.05
 _OWN = (names.HOUSEKEEPING, names.STARTUP)
 _WRITTEN = "<!-- Written by keiji."
@@ -137,16 +138,20 @@ class LaunchdHost(LogFiles):
     # -- runs -------------------------------------------------------------------------------
 
     def start_run(self, slug: str) -> str:
-        before = self._entry_id(slug)
-        done_before = {path.name for path in self._done()}
+        known = {self._entry_id(slug), *(path.name for path in self._done())}
         self._start(slug)
-        deadline = time.monotonic() + _START_PATIENCE
-        while time.monotonic() < deadline:
-            now = self._entry_id(slug)
-            if now and now != before:
-                return now
-            if not self.folders.requested(slug).exists():
-                return self._ended_since(slug, done_before)
+        asked = taken = time.monotonic()
+        deadline = asked + _START_PATIENCE
+        while (now := time.monotonic()) < deadline:
+            if run := self._begun_since(slug, known):
+                return run
+            if self.folders.requested(slug).exists():
+                taken = now
+                if now - asked > _TELLING:
+                    asked = now
+                    self._ask_again(slug)
+            elif now - taken > _TELLING:
+                return ""
             time.sleep(_LOOK)
         raise HostFailed(f"launchd did not start {names.task(slug)} within {_START_PATIENCE:.0f} s")
 
@@ -394,12 +399,20 @@ class LaunchdHost(LogFiles):
     def _done(self) -> Iterator[Path]:
         return self.folders.done.iterdir() if self.folders.done.is_dir() else iter(())
 
-    def _ended_since(self, slug: str, before: set[str]) -> str:
-        """The run of the task that has begun and ended between two looks."""
+    def _begun_since(self, slug: str, known: set[str]) -> str:
+        """The run of the task that was not known before; it may have ended between two looks."""
+        if (run := self._entry_id(slug)) not in known:
+            return run
         for path in self._done():
-            if path.name not in before and f"\ntask={slug}\n" in (files.read(path) or ""):
+            if path.name not in known and f"\ntask={slug}\n" in (files.read(path) or ""):
                 return path.name
-        return self._entry_id(slug)
+        return ""
+
+    def _ask_again(self, slug: str) -> None:
+        """launchd drops what is asked for while the process before is ending."""
+        job = launchctl.find(names.task(slug))
+        if job and job.pid is None:
+            arming.kickstart(job)
 
     def _kill(self, job: launchctl.Job, name: str) -> None:
         done = launchctl.call("kill", name, job.target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -100,7 +101,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLaunch
 
 
 @pytest.fixture
-def mac(tmp_path: Path, fake: FakeLaunchd) -> Mac:
+def mac(tmp_path: Path, fake: FakeLaunchd, monkeypatch: pytest.MonkeyPatch) -> Mac:
+    monkeypatch.setattr(loading, "_LOOK", 0.02)
+    monkeypatch.setattr(loading, "_AGAIN", 0.05)
     return Mac(tmp_path, fake)
 
 
@@ -220,7 +223,7 @@ def test_disarming_lets_a_run_go_on_and_begins_no_other(mac: Mac) -> None:
     mac.host.stop_run("demo")
     mac.folders.last("demo").write_text("1000.000000\n")
     mac.fake.fire(LABEL)
-    until(lambda: mac.fake.job(LABEL)["minder"] is None)
+    until(lambda: mac.fake.job(LABEL)["minder"] is False)
     assert mac.results() == ["stopped"]
     mac.host.arm(["demo"])
     assert mac.is_armed
@@ -346,11 +349,13 @@ def test_stopping_a_run_of_a_resident_task_leaves_its_process(mac: Mac) -> None:
 # races and faults
 
 
-def test_an_agent_that_takes_its_time_to_go_is_waited_for(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+DEAF = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ndef function():\n    time.sleep({})\n"
+
+
+def test_an_agent_that_takes_its_time_to_go_is_waited_for(mac: Mac) -> None:
     """`bootout` returns at once, and until the process has gone `bootstrap` says 5."""
     mac.init()
-    slow = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\n"
-    mac.build(function=slow + "def function():\n    time.sleep(1.5)\n")
+    mac.build(function=DEAF.format(0.8))
     mac.host.start_system()
     mac.ask()
 
@@ -358,6 +363,38 @@ def test_an_agent_that_takes_its_time_to_go_is_waited_for(mac: Mac, monkeypatch:
     loading.load(mac.folders, LABEL)
 
     assert mac.is_armed
+    assert any(call.startswith("print") for call in mac.fake.calls())
+
+
+def test_an_agent_that_is_deaf_to_sigterm_is_killed_by_launchd_and_loaded_again(mac: Mac) -> None:
+    mac.fake.set(patience=0.03)  # of the twenty seconds that the plist says
+    mac.init()
+    mac.build(function=DEAF.format(600))
+    mac.host.start_system()
+    mac.ask()
+    entry = running.running_entry(mac.folders, "demo")
+    assert entry
+
+    loading.unload(LABEL)
+    loading.load(mac.folders, LABEL)
+
+    assert mac.is_armed
+    assert not running.is_alive(entry)
+
+
+def test_a_bootstrap_while_the_agent_is_leaving_waits_until_it_has_left(mac: Mac) -> None:
+    mac.init()
+    mac.build(function=DEAF.format(0.8))
+    mac.host.start_system()
+    mac.ask()
+    target = f"gui/{os.getuid()}/{LABEL}"
+    assert launchctl.call("bootout", target).returncode == 0
+    assert launchctl.call("bootout", target).returncode == 36
+
+    loading.load(mac.folders, LABEL)
+
+    assert mac.is_armed
+    assert len(mac.fake.calls("bootstrap")) > 4
 
 
 def test_a_bootstrap_right_behind_a_bootout_is_tried_again(started: Mac) -> None:
@@ -369,7 +406,7 @@ def test_a_bootstrap_right_behind_a_bootout_is_tried_again(started: Mac) -> None
     assert started.is_armed
 
 
-@pytest.mark.parametrize("says", [5, 37])
+@pytest.mark.parametrize("says", [5, 17, 37])
 def test_an_agent_that_is_loaded_already_is_left_as_it_is(started: Mac, says: int) -> None:
     started.fake.set(loaded_says=says)
 
@@ -378,7 +415,7 @@ def test_an_agent_that_is_loaded_already_is_left_as_it_is(started: Mac, says: in
     assert started.is_armed
 
 
-@pytest.mark.parametrize("status", [3, 36, 113])
+@pytest.mark.parametrize("status", [3, 36, 112, 113, 125])
 def test_a_bootout_that_somebody_was_quicker_with_has_not_failed(started: Mac, status: int) -> None:
     started.fake.fault("bootout", status, f"Boot-out failed: {status}")
 
@@ -419,7 +456,13 @@ def test_the_first_refusal_is_told_when_the_plist_before_is_refused_too(started:
         loading.load(started.folders, LABEL)
 
 
-@pytest.mark.parametrize(("status", "said"), [(119, "switched off"), (134, "session"), (161, "Login Items")])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        *((64, "report this"), (112, "no such login session"), (119, "switched off")),
+        *((122, "owner or mode"), (125, "no such login session"), (134, "session"), (161, "Login Items")),
+    ],
+)
 def test_a_refusal_for_good_is_told_at_once(started: Mac, status: int, said: str) -> None:
     loading.unload(LABEL)
     started.fake.fault("bootstrap", status, "")
@@ -438,11 +481,156 @@ def test_a_plist_that_others_may_write_is_told_from_the_other_reasons(started: M
         loading.load(started.folders, LABEL)
 
 
+def test_what_only_root_is_told_is_told_on(started: Mac) -> None:
+    loading.unload(LABEL)
+    started.fake.set(is_frank=True)
+    names.plist(LABEL).chmod(0o664)
+
+    with pytest.raises(HostFailed, match="122: Path had bad ownership/permissions"):
+        loading.load(started.folders, LABEL)
+
+
+def test_an_agent_for_another_kind_of_session_is_told_from_the_other_reasons(started: Mac) -> None:
+    loading.unload(LABEL)
+    path = names.plist(LABEL)
+    path.write_text(path.read_text().replace("<string>Aqua</string>", ""))
+
+    with pytest.raises(HostFailed, match="session of this kind"):
+        loading.load(started.folders, LABEL)
+
+
+def test_what_login_items_do_not_allow_is_not_taken_for_loaded(
+    started: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """launchd takes it without a word and doesn't know it: nothing tells why."""
+    monkeypatch.setattr(loading, "_SILENCE", 0.1)
+    loading.unload(LABEL)
+    started.fake.set(allowed=False)
+
+    with pytest.raises(HostFailed, match="Login Items"):
+        loading.load(started.folders, LABEL)
+
+
 def test_a_launchctl_that_hangs_is_given_up(mac: Mac) -> None:
-    mac.fake.fault("print", 0, late=5.0)
+    mac.fake.fault("print", 0, late=1.0)
 
     with pytest.raises(HostFailed, match="did not answer"):
-        launchctl.call("print", launchctl.domains()[0], timeout=0.5)
+        launchctl.call("print", launchctl.domains()[0], timeout=0.3)
+
+
+def test_a_launchctl_that_is_killed_is_no_answer(started: Mac) -> None:
+    loading.unload(LABEL)
+    started.fake.fault("bootstrap", -9)
+
+    with pytest.raises(HostFailed, match="ended by signal 9"):
+        loading.load(started.folders, LABEL)
+
+
+def test_what_a_launchctl_did_before_it_was_killed_is_found_done(started: Mac) -> None:
+    loading.unload(LABEL)
+    started.fake.fault("bootstrap", -9, acts=True)
+    with pytest.raises(HostFailed, match="ended by signal 9"):
+        loading.load(started.folders, LABEL)
+
+    assert started.host.arm(["demo"]) == []
+
+    assert started.is_armed
+
+
+@pytest.mark.parametrize("said", ["\x00\x7fELF\n\n}}}", "service: running, process 9", "{}"])
+def test_a_print_that_makes_no_sense_is_made_up_for_by_list(mac: Mac, said: str) -> None:
+    mac.init()
+    mac.build(function=WAITS)
+    mac.host.start_system()
+    mac.ask()
+    mac.fake.fault("print", 0, said)
+
+    job = launchctl.find(LABEL)
+
+    assert job
+    assert (job.pid, job.state) == (mac.fake.job(LABEL)["pid"], "running")
+    assert mac.fake.calls("list")[-1] == f"list {LABEL}"
+
+
+def test_list_tells_how_a_process_ended_as_wait_has_it(started: Mac) -> None:
+    names.plist(LABEL).write_text(
+        names.plist(LABEL).read_text().replace(PYTHON, "/bin/false")  # whose status is 1: 256 in `list`
+    )
+    loading.unload(LABEL)
+    loading.load(started.folders, LABEL)
+    until(lambda: started.fake.job(LABEL)["minder"] is False)
+    started.fake.fault("print", 0, "no sense")
+
+    job = launchctl.find(LABEL)
+
+    assert job
+    assert (job.exit_code, job.signal, job.pid) == (1, None, None)
+
+
+def test_what_neither_print_nor_list_tells_of_can_not_be_told(started: Mac) -> None:
+    started.fake.fault("print", 0, "no sense")
+    started.fake.fault("list", 0, "none either")
+
+    with pytest.raises(HostFailed, match="makes no sense"):
+        launchctl.find(LABEL)
+
+
+def test_what_list_does_not_know_may_be_in_the_other_domain(mac: Mac) -> None:
+    """From the screen's session it tells nothing of agents beside it."""
+    mac.fake.fault("print", 42, "who knows", times=2)
+
+    with pytest.raises(HostFailed, match="print user/"):
+        launchctl.find(LABEL)
+
+
+def test_a_call_that_launchctl_finds_wrong_is_a_fault_of_keiji_s(started: Mac) -> None:
+    started.fake.fault("print", 64, "Usage: launchctl print <domain-target>")
+
+    with pytest.raises(HostFailed, match="called it wrongly: please report this"):
+        launchctl.find(LABEL)
+
+
+@pytest.mark.parametrize("missing", ["program", "folder", "log"])
+def test_a_job_that_can_not_be_spawned_has_ex_config_for_a_status(started: Mac, missing: str) -> None:
+    path = names.plist(LABEL)
+    had = {"program": PYTHON, "folder": str(Path.home()), "log": "/dev/null"}[missing]
+    text = path.read_text().replace(f"<string>{had}</string>", "<string>/nowhere/at/all</string>")
+    assert text != path.read_text()
+    path.write_text(text)
+    loading.unload(LABEL)
+    loading.load(started.folders, LABEL)
+    until(lambda: started.fake.job(LABEL)["minder"] is False)
+
+    job = launchctl.find(LABEL)
+
+    assert job
+    assert (job.exit_code, job.pid, job.starts) == (78, None, 0)
+
+
+def test_no_agent_is_started_twice_within_its_throttle(mac: Mac) -> None:
+    mac.fake.set(throttle=0.05)  # of ten seconds
+    mac.init()
+    mac.build()
+    mac.host.start_system()
+    until(lambda: mac.fake.job(LABEL)["minder"] is False)
+    began = time.monotonic()
+    mac.ask()
+    until(lambda: len(mac.results()) == 1)
+    mac.ask()
+    until(lambda: len(mac.results()) == 2)
+
+    assert time.monotonic() - began > 0.4
+
+
+def test_a_request_that_meets_the_end_of_another_process_is_made_again(started: Mac) -> None:
+    """launchd starts nothing while the process of a firing without a run is there."""
+    until(lambda: started.fake.job(LABEL)["minder"] is False)
+    started.fake.fault("kickstart", 0, " ")
+
+    started.ask()
+
+    until(lambda: started.results() == ["succeeded"])
+    assert len(started.fake.calls("kickstart")) == 2
 
 
 def test_a_machine_without_launchctl_says_so(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,6 +642,7 @@ def test_a_machine_without_launchctl_says_so(mac: Mac, monkeypatch: pytest.Monke
 
 def test_an_answer_that_nobody_knows_is_not_taken_for_absence(started: Mac) -> None:
     started.fake.fault("print", 42, "who knows")
+    started.fake.fault("list", 1, "nobody")
 
     with pytest.raises(HostFailed, match="who knows"):
         launchctl.find(LABEL)
@@ -539,13 +728,16 @@ def test_an_agent_does_not_unload_itself(started: Mac, monkeypatch: pytest.Monke
 @pytest.fixture
 def with_bus(mac: Mac) -> Mac:
     mac.folders.run.mkdir(parents=True)
-    (mac.folders.run / "bus.json").write_text('{"port": 50505}')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (mac.folders.run / "bus.json").write_text(f'{{"port": {port}}}')
     mac.init()
     return mac
 
 
 def test_the_bus_is_there_from_the_beginning_and_starts_on_demand(with_bus: Mac) -> None:
-    assert with_bus.fake.job(names.BUS)["plist"]["Sockets"]["Bus"]["SockServiceName"] == "50505"
+    port = with_bus.fake.job(names.BUS)["plist"]["Sockets"]["Bus"]["SockServiceName"]
+    assert port in (with_bus.folders.run / "bus.json").read_text()
     assert with_bus.host.is_bus_answering()
     assert with_bus.fake.job(names.BUS)["runs"] == 0
 
