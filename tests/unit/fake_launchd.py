@@ -72,8 +72,12 @@ class FakeLaunchd:
         with machine.lock:
             jobs = {target: job.as_dict() for target, job in machine.jobs.items()}
             return {
-                **{"jobs": jobs, "disabled": dict(machine.disabled), "calls": [*machine.calls]},
-                **{"breaches": [*machine.breaches], "domains": machine.domains, "macos": machine.macos},
+                "jobs": jobs,
+                "disabled": dict(machine.disabled),
+                "calls": [*machine.calls],
+                "breaches": [*machine.breaches],
+                "domains": machine.domains,
+                "macos": machine.macos,
             }
 
     def set(self, **values: Any) -> None:

@@ -21,11 +21,16 @@ KEYS = {
 }
 LEGACY = ("load", "unload", "start", "stop", "remove", "submit", "bsexec", "asuser")
 ERRORS = {
-    **{3: "No such process", 5: "Input/output error", 36: "Operation now in progress"},
-    **{37: "Operation already in progress", 112: "Could not find specified domain"},
-    **{113: "Could not find specified service", 119: "Service is disabled"},
-    **{122: "Path had bad ownership/permissions", 125: "Domain does not support specified action"},
-    **{134: "Service cannot load in requested session"},
+    3: "No such process",
+    5: "Input/output error",
+    36: "Operation now in progress",
+    37: "Operation already in progress",
+    112: "Could not find specified domain",
+    113: "Could not find specified service",
+    119: "Service is disabled",
+    122: "Path had bad ownership/permissions",
+    125: "Domain does not support specified action",
+    134: "Service cannot load in requested session",
 }
 REFUSED = "Bootstrap failed: 5: Input/output error\nTry re-running the command as root for richer errors."
 Answer = str | tuple[int, str]
@@ -34,8 +39,8 @@ Answer = str | tuple[int, str]
 @dataclass
 class Machine:
     """What launchd knows. `throttle` and `patience`: what its ten seconds from start to start, and those
-    from SIGTERM to SIGKILL, are multiplied by. `added`: label → words that a job gets more than it asks for.
-    `loaded_says`: what a second bootstrap is answered. `is_frank`: whether it says why it refuses, as to root.
+    from SIGTERM to SIGKILL, are multiplied by. `added`: label → words that a job gets beyond its own.
+    `loaded_says`: what a second bootstrap is answered. `is_frank`: it says why it refuses, as to root.
     """
 
     domains: list[str] = field(default_factory=lambda: ["gui", "user"])
@@ -257,7 +262,8 @@ def shown(domain: str, job: Job) -> str:
         f"\tdomain = {domain} [100005]\n\tminimum runtime = {plist.get('ThrottleInterval', int(THROTTLE))}\n"
         f"\texit timeout = {plist.get('ExitTimeOut', GRACE)}\n\truns = {job.runs}\n"
         + (f"\tpid = {job.pid}\n" if job.pid else "")
-        + f"{ended}\n\tspawn type = daemon (3)\n\tproperties = {' | '.join([*flags, 'inferred program'])}\n}}\n"
+        + f"{ended}\n\tspawn type = daemon (3)\n"
+        + f"\tproperties = {' | '.join([*flags, 'inferred program'])}\n}}\n"
     )
 
 

@@ -139,7 +139,7 @@ def test_records_times_runs_and_logs_are_told(person: Person) -> None:
     first, second = person.records()
     assert (first["result"], second["trigger"]) == ("succeeded", "manual")
     said = keiji("task", "get", "daily")
-    assert "IsRunning: false" in said
+    assert "IsError: false" in said
     assert "03:00" in keiji("task", "next", "daily", "-n", "2")
     assert len(keiji("task", "logs", "daily", "-n", "1").splitlines()) == 1
     one = keiji("task", "logs", "daily", "--run", str(first["id"]))
