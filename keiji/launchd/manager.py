@@ -28,6 +28,7 @@ _STOP_PATIENCE = 22.0  # seconds until a run that is deaf to SIGTERM is killed
 _KILL_PATIENCE = 5.0
 _BUS_PATIENCE = 150.0  # it finishes what is in flight
 _TELLING = 1.0  # seconds in which a runner that took a request tells of its run
+_ASK_AGAIN = 0.3
 _LOOK = 0.05
 _OWN = (names.HOUSEKEEPING, names.STARTUP)
 _WRITTEN = "<!-- Written by keiji."
@@ -147,7 +148,7 @@ class LaunchdHost(LogFiles):
                 return run
             if self.folders.requested(slug).exists():
                 taken = now
-                if now - asked > _TELLING:
+                if now - asked > _ASK_AGAIN:
                     asked = now
                     self._ask_again(slug)
             elif now - taken > _TELLING:

@@ -98,8 +98,8 @@ class FakeLaunchd:
     ) -> None:
         """The next calls of `verb` end like this, doing nothing, or all the same where it `acts`.
 
-        A negative status is a signal that `launchctl` dies of. `late`: seconds until it answers. `kills`: whoever
-        has called is killed before anything else. With status 0 and nothing said it is only late.
+        A negative status is a signal that `launchctl` dies of. `late`: seconds until it answers. `kills`:
+        whoever has called is killed before anything else. With status 0 and nothing said it is only late.
         """
         fault = {"verb": verb, "status": status, "said": said, "late": late, "acts": acts, "kills": kills}
         with self.machine.lock:

@@ -32,7 +32,8 @@ int launch_activate_socket(const char *name, int **fds, size_t *count) {
     const char *said = getenv("FAKE_LAUNCHD_SOCKET");
     if (!said) return ESRCH;
     const char *number = strchr(said, '=');
-    if (!number || strlen(name) != (size_t)(number - said) || strncmp(name, said, number - said)) return ENOENT;
+    if (!number || strlen(name) != (size_t)(number - said)) return ENOENT;
+    if (strncmp(name, said, number - said)) return ENOENT;
     if (given++) return EALREADY;
     *fds = malloc(sizeof(int));
     (*fds)[0] = atoi(number + 1);

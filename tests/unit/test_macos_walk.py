@@ -95,6 +95,18 @@ def person(tmp_path: Path) -> Iterator[Person]:
     assert found.fake.state["breaches"] == []
 
 
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """Of tests that leave all as they find it."""
+    found = Person(tmp_path_factory.mktemp("settled"))
+    try:
+        found.settle()
+        yield found
+    finally:
+        found.fake.close()
+    assert found.fake.state["breaches"] == []
+
+
 def test_a_task_is_made_run_held_resolved_stopped_and_deleted(person: Person) -> None:
     keiji = person.keiji
     person.settle()
@@ -120,23 +132,21 @@ def test_a_task_is_made_run_held_resolved_stopped_and_deleted(person: Person) ->
     assert person.fake.job(TASK) is None
 
 
-def test_a_second_init_changes_nothing(person: Person) -> None:
-    person.settle()
-    files, calls = person.files(), len(person.fake.calls("boot"))
+def test_a_second_init_changes_nothing(settled: Person) -> None:
+    files, calls = settled.files(), len(settled.fake.calls("boot"))
 
-    person.keiji("init")
+    settled.keiji("init")
 
-    assert person.files() == files
-    assert len(person.fake.calls("boot")) == calls, "nothing is loaded or unloaded"
+    assert settled.files() == files
+    assert len(settled.fake.calls("boot")) == calls, "nothing is loaded or unloaded"
 
 
-def test_records_times_runs_and_logs_are_told(person: Person) -> None:
-    keiji = person.keiji
-    person.settle()
+def test_records_times_runs_and_logs_are_told(settled: Person) -> None:
+    keiji = settled.keiji
     keiji("task", "run", "daily")
     keiji("task", "run", "daily")
 
-    first, second = person.records()
+    first, second = settled.records()[:2]
     assert (first["result"], second["trigger"]) == ("succeeded", "manual")
     said = keiji("task", "get", "daily")
     assert "IsError: false" in said
@@ -148,28 +158,16 @@ def test_records_times_runs_and_logs_are_told(person: Person) -> None:
     assert "started" in keiji("system", "logs", "--bus")
 
 
-def test_a_run_in_progress_is_stopped_and_the_schedule_goes_on(person: Person) -> None:
+def test_a_run_in_progress_is_ended_by_stop_and_by_restart_and_the_schedule_goes_on(person: Person) -> None:
     person.settle(function=WAITS)
-    process = person.begin("task", "run", "daily")
-    until(lambda: person.run_file().exists())
 
-    assert "stopped" in person.keiji("task", "stop", "daily")
-
-    process.communicate(timeout=WAIT)
-    assert [each["result"] for each in person.records()] == ["stopped"]
-    assert "armed" in person.keiji("task", "list")
-
-
-def test_a_restart_ends_the_run_in_progress_and_arms_anew(person: Person) -> None:
-    person.settle(function=WAITS)
-    process = person.begin("task", "run", "daily")
-    until(lambda: person.run_file().exists())
-
-    person.keiji("task", "restart", "daily")
-
-    process.communicate(timeout=WAIT)
-    assert [each["result"] for each in person.records()] == ["stopped"]
-    assert "armed" in person.keiji("task", "list")
+    for n, verb in enumerate(("stop", "restart"), 1):
+        process = person.begin("task", "run", "daily")
+        until(lambda: person.run_file().exists())
+        assert "stopped" in person.keiji("task", verb, "daily")
+        process.communicate(timeout=WAIT)
+        assert [each["result"] for each in person.records()] == ["stopped"] * n
+        assert "armed" in person.keiji("task", "list")
 
 
 def test_launchd_starts_the_bus_for_who_connects_and_again_after_it_has_left(person: Person) -> None:
@@ -187,27 +185,25 @@ def test_launchd_starts_the_bus_for_who_connects_and_again_after_it_has_left(per
     assert person.fake.job(BUS)["last"] == "0"
 
 
-def test_a_task_is_built_while_the_bus_is_kept_down(person: Person) -> None:
-    person.settle()
-    person.keiji("system", "stop", "--bus")
-    assert person.fake.job(BUS) is None
+def test_a_task_is_built_while_the_bus_is_kept_down(settled: Person) -> None:
+    settled.keiji("system", "stop", "--bus")
+    assert settled.fake.job(BUS) is None
 
-    person.keiji("task", "build", "daily")
-    person.keiji("system", "start", "--bus")
+    settled.keiji("task", "build", "daily")
+    settled.keiji("system", "start", "--bus")
 
-    assert "Pinging…" in person.keiji("task", "run", "daily")
-    assert "armed" in person.keiji("task", "list")
+    assert "Pinging…" in settled.keiji("task", "run", "daily")
+    assert "armed" in settled.keiji("task", "list")
 
 
-def test_each_part_of_the_system_is_stopped_and_started_by_itself(person: Person) -> None:
-    keiji = person.keiji
-    person.settle()
+def test_each_part_of_the_system_is_stopped_and_started_by_itself(settled: Person) -> None:
+    keiji = settled.keiji
 
     keiji("system", "stop", "--scheduler")
-    assert person.fake.job(TASK) is None
-    assert person.fake.job(BUS)
+    assert settled.fake.job(TASK) is None
+    assert settled.fake.job(BUS)
     keiji("system", "start", "--scheduler")
-    assert person.fake.job(TASK)
+    assert settled.fake.job(TASK)
     keiji("system", "restart", "--bus")
     keiji("system", "restart")
     assert keiji("system", "status").count("ONLINE") == 2
