@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,6 +45,7 @@ if status < 0:
 os._exit(status)
 """
 PYTHON = sys.executable
+_run = subprocess.run
 
 
 class FakeLaunchd:
@@ -104,6 +106,14 @@ class FakeLaunchd:
         fault = {"verb": verb, "status": status, "said": said, "late": late, "acts": acts, "kills": kills}
         with self.machine.lock:
             self.faults += [fault] * times
+
+    def run(self, words: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run`, without a process where `launchctl` answers at once."""
+        is_mine = words[0] == "launchctl" and os.environ["PATH"].startswith(str(self.bin))
+        if not is_mine or any(fault["late"] or fault["status"] < 0 for fault in self.faults):
+            return _run(words, **how)
+        status, out, err = self._performed(words[1:], 0)
+        return subprocess.CompletedProcess(words, status, out, err)
 
     def calls(self, verb: str = "") -> list[str]:
         with self.machine.lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLaunch
 
 @pytest.fixture
 def mac(tmp_path: Path, fake: FakeLaunchd, monkeypatch: pytest.MonkeyPatch) -> Mac:
+    # A process for each call would take most of the time; the walk, and each fault of its own, has one.
+    monkeypatch.setattr(subprocess, "run", fake.run)
     monkeypatch.setattr(loading, "_LOOK", 0.02)
     monkeypatch.setattr(loading, "_AGAIN", 0.05)
     return Mac(tmp_path, fake)
