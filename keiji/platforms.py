@@ -24,6 +24,17 @@ def host_name() -> str:
     return name
 
 
+def is_acted() -> bool:
+    """Whether keiji was told which host to act as, on whatever machine; tests do."""
+    return "KEIJI_HOST" in os.environ
+
+
+def passed_on() -> dict[str, str]:
+    """What keiji's own services must have in their environment so that they act as this process does."""
+    names = ("KEIJI_HOST", "KEIJI_BUS", "PATH") if is_acted() else ()
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def host(folders: Folders) -> Host:
     """The manager of this machine."""
     if host_name() == "linux":

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from keiji import platforms
 from keiji.errors import HostFailed
 from keiji.launchd import names
 
@@ -73,7 +74,7 @@ def uid() -> int:
     """Whose agents they are; raises `HostFailed` for root, who has none."""
     number = os.getuid()
     # Who acts as macOS on another system is a test's, and may be root there.
-    if (number == 0 or os.geteuid() != number) and os.environ.get("KEIJI_HOST") != "macos":
+    if (number == 0 or os.geteuid() != number) and not platforms.is_acted():
         raise HostFailed("agents of launchd belong to a person: run keiji as yourself, without sudo")
     return number
 

@@ -6,7 +6,6 @@ meant, before anybody gets it.
 
 from __future__ import annotations
 
-import os
 import plistlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from keiji import rendering
+from keiji import platforms, rendering
 from keiji.errors import HostFailed
 from keiji.folders import Folders
 from keiji.launchd import calendar, images, names
@@ -152,7 +151,7 @@ def _own(folders: Folders, label: str, *module: str) -> dict[str, Any]:
         "label": label,
         "command": [sys.executable, "-m", *module],
         "folder": str(folders.run),
-        "environment": {**_environment(), **homes, **_acting()},
+        "environment": {**_environment(), **homes, **platforms.passed_on()},
         "umask": 0o077,
     }
 
@@ -160,12 +159,6 @@ def _own(folders: Folders, label: str, *module: str) -> dict[str, Any]:
 def _environment() -> dict[str, str]:
     """launchd gives a short PATH and no locale. Secrets never come here: `launchctl print` shows it."""
     return {"HOME": str(Path.home()), "LANG": "en_US.UTF-8", "PATH": _PATH, "PYTHONUNBUFFERED": "1"}
-
-
-def _acting() -> dict[str, str]:
-    """What keiji's services must know where it only acts as on macOS, with some other `launchctl`."""
-    passed_on = ("KEIJI_HOST", "KEIJI_BUS", "PATH") if "KEIJI_HOST" in os.environ else ()
-    return {name: os.environ[name] for name in passed_on if name in os.environ}
 
 
 def _agrees(text: str, meant: dict[str, Any]) -> bool:
