@@ -17,6 +17,7 @@ from pathlib import Path
 from keiji import executables, files, installer, kit
 from keiji.errors import EnvironmentFailed
 from keiji.folders import Folders
+from keiji.interpreters import lasting
 from keiji.locks import folder_lock
 from keiji.project import read_dependencies
 
@@ -73,8 +74,8 @@ def remake(folders: Folders, progress: Progress) -> Environment:
 
 
 def interpreter() -> str:
-    """The real file of the Python that runs keiji, outside any virtual environment."""
-    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    """The real file of the Python that runs keiji, outside any virtual environment, by a name that lasts."""
+    return lasting(os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))
 
 
 def _digest(dependencies: list[str]) -> str:

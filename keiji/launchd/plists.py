@@ -17,6 +17,7 @@ from typing import Any
 from keiji import platforms, rendering
 from keiji.errors import HostFailed
 from keiji.folders import Folders
+from keiji.interpreters import lasting
 from keiji.launchd import calendar, images, names
 from keiji.task import Task
 
@@ -149,7 +150,7 @@ def _own(folders: Folders, label: str, *module: str) -> dict[str, Any]:
     homes = {"KEIJI_HOME": str(folders.home), "KEIJI_WORKSPACE": str(folders.workspace)}
     return {
         "label": label,
-        "command": [sys.executable, "-m", *module],
+        "command": [lasting(sys.executable), "-m", *module],
         "folder": str(folders.run),
         "environment": {**_environment(), **homes, **platforms.passed_on()},
         "umask": 0o077,
