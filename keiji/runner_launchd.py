@@ -5,6 +5,7 @@ A copy lies in each such build as ``keiji_runner_launchd``; `runner_rare` import
 """
 
 import _signal  # type: ignore[import-not-found]
+import atexit
 import posix
 import sys
 import time
@@ -20,6 +21,7 @@ else:
     runner_rare, runner_tries = runner.rare(), runner.rare("tries")
 
 POWER_OFF = "cut off by power-off"
+LOCALTIME = "/etc/localtime"
 
 PATIENCE = 20.0
 """Seconds that a run has to end after SIGTERM, as a unit's has on Linux."""
@@ -27,23 +29,37 @@ PATIENCE = 20.0
 LOOK = 1.0
 """Seconds between two looks at how much memory a run takes."""
 
-_NAP = 0.25  # seconds
-_SIGNALS = (_signal.SIGTERM, _signal.SIGUSR1, _signal.SIGALRM, _signal.SIGINT)
+NAP = 0.25  # seconds
+_NEAR = 5.0  # seconds about a full minute, at which launchd fires
+SIGNALS = (_signal.SIGTERM, _signal.SIGUSR1, _signal.SIGALRM, _signal.SIGINT)
 
 
-def is_due(run: "Run", is_once: bool) -> bool:
+def is_due(run: "Run", is_once: bool, machine: str = "") -> bool:
     """Whether this firing may become a run; for a resident task it returns in a child for each run.
 
-    `is_once`: started for this one run, by an agent that has no schedule.
+    `is_once`: started for this one run, by an agent that has no schedule. `machine`: the zone by whose
+    clock the agent was written, where it goes by one.
     """
     runner_tries.TRY = Watched
+    environ = dict(posix.environ)  # before the task's own comes in
     _bury_dead(run)
+    if machine:
+        _tell_of_move(run, machine)
+    if not _is_wanted(run, is_once):
+        return False
+    ours = posix.getpid()
+    runner_rare.AT_LAST = lambda: _leave(run, is_once, environ) if posix.getpid() == ours else None
+    atexit.register(runner_rare.AT_LAST)  # so early that it comes after the end of the record
+    return True
+
+
+def _is_wanted(run: "Run", is_once: bool) -> bool:
     if runner_rare._exists(f"{run.folder}/held/{run.config.SLUG}"):
         return False
-    if run.why != "manual" and not is_once and _rests(run):
+    if run.why != "manual" and not is_once and rests(run):
         return False
     if run.config.LOOP and not is_once:
-        return _Loop(run).comes_back() and _may_run(run)
+        return runner.rare("loop").Loop(run).comes_back() and _may_run(run)
     return is_once or _may_run(run)
 
 
@@ -63,25 +79,80 @@ def _may_run(run: "Run") -> bool:
     return True
 
 
-def _rests(run: "Run") -> bool:
+def rests(run: "Run") -> bool:
     """Whether the task was disarmed while its agent could not be unloaded without ending a run."""
     return bool(runner_rare._exists(f"{run.folder}/launchd/resting/{run.config.SLUG}"))
 
 
 def _await_second(run: "Run") -> bool:
     """Wait from the minute at which launchd fires for the second that is due; False when stopped."""
-    due = runner_rare._due(run.config, run.began + run.config.LEAD + 1) or 0.0
+    config = run.config
+    due, last = runner_rare._due(config, run.began), runner_rare._last(run)
+    if due is not None and last is not None and last < due - 0.5 and run.began - due <= config.GRACE:
+        return True  # launchd is late, and so are we
+    due = runner_rare._due(config, run.began + config.LEAD + 1) or 0.0
     while (left := due - time.time()) > 0:
-        if left > 2 * run.config.LEAD + 60:  # the clock was set back: another firing comes
+        if left > 2 * config.LEAD + 60:  # the clock was set back: another firing comes
             return False
-        if not runner_tries.sleep(run, min(left, _NAP)):
+        if not runner_tries.sleep(run, min(left, NAP)):
             return False
-    _begin_now(run)
+    begin_now(run)
     return True
 
 
-def _begin_now(run: "Run") -> None:
+def begin_now(run: "Run") -> None:
     run.began, run.since = time.time(), time.monotonic()
+
+
+# how it ends
+
+
+def _leave(run: "Run", is_once: bool, environ: "dict[bytes, bytes]") -> None:
+    """The last of all: launchd hears 0 of what was recorded, so that any other status is news to keiji."""
+    if not run.file:
+        return
+    runner_rare.flush()
+    if not is_once and not run.stopped and misses_next(run):
+        give_up_log()
+        command = sys.orig_argv
+        runner.execve_now(command[0] if "/" in command[0] else sys.executable, command, environ)
+    runner.exit_now(0)
+
+
+def misses_next(run: "Run") -> bool:
+    """Whether launchd's firing for a time that is not due yet met this process, and is lost.
+
+    It fires at full minutes, and starts nothing while the agent has a process. So that process has to take
+    the run, too.
+    """
+    config, now = run.config, time.time()
+    if config.LOOP or config.GUARD != "due" or (not config.PERIOD and (now + 1) % 60 > _NEAR):
+        return False
+    due = runner_rare._due(config, now + config.LEAD + 1)
+    return due is not None and due - float(run.remember or 0) > 0.5
+
+
+# where the machine is
+
+
+def _tell_of_move(run: "Run", machine: str) -> None:
+    """Have housekeeping write the agents anew, once, when the machine's clock is another zone's by now."""
+    try:
+        zone = posix.readlink(LOCALTIME).rpartition("zoneinfo/")[2]
+    except OSError:
+        return
+    path = f"{run.folder}/launchd/zone"
+    try:
+        if zone == machine or runner.read_file(path).decode("ascii", "replace") == zone:
+            return
+    except OSError:
+        pass
+    try:
+        runner_rare._replace(path, run.id, zone)
+    except OSError:
+        return  # it would be told of at each firing
+    for domain in ("gui", "user"):
+        _output("launchctl", "kickstart", f"{domain}/{posix.getuid()}/io.keiji.housekeeping")
 
 
 # a run that could not speak for itself
@@ -101,9 +172,49 @@ def _bury_dead(run: "Run") -> None:
     if not head.get("id", "").isalnum() or not head.get("pid", "").isdigit():
         return  # torn: housekeeping puts it aside
     if head.get("boot") != run.boot:
-        _bury(run, path, head["id"], POWER_OFF, None)
+        bury(run, path, head["id"], POWER_OFF, None)
     elif not _is_alive(int(head["pid"]), run.config.SLUG):
-        _bury(run, path, head["id"], "killed: its process was gone", None)
+        end_remains(text)
+        bury(run, path, head["id"], "killed: its process was gone", None)
+
+
+def end_remains(text: str) -> None:
+    """End what a run whose file says `text` has left behind; the run's own process is gone.
+
+    A group's number may be another's by now: then who leads it began after it was noted.
+    """
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        group, _, noted = value.partition(" ")
+        if name == "group" and group.isdigit() and noted.isdigit():
+            age = _age_of(int(group))
+            if age is None or time.time() - age <= int(noted) + 2:
+                end_group(int(group))
+
+
+def end_group(group: int) -> None:
+    """End every process of the group, and wait until they are gone."""
+    try:
+        for number, patience in ((_signal.SIGTERM, runner_tries.PATIENCE), (_signal.SIGKILL, 5.0)):
+            posix.killpg(group, number)
+            until = time.monotonic() + patience
+            while time.monotonic() < until:
+                time.sleep(0.01)
+                posix.killpg(group, 0)
+    except OSError:
+        pass  # nobody is in it any more
+
+
+def _age_of(pid: int) -> "float | None":
+    """For how many seconds the process has been there, or None: `ps` says ``[[dd-]hh:]mm:ss``."""
+    said = (_output("/bin/ps", "-o", "etime=", "-p", str(pid)) or "").strip()
+    days, _, rest = said.rpartition("-")
+    parts = [int(part) for part in rest.split(":") if part.isdigit()]
+    return (
+        sum(part * 60**n for n, part in enumerate(reversed(parts))) + 86400.0 * int(days or 0)
+        if parts
+        else None
+    )
 
 
 def _is_alive(pid: int, slug: str) -> bool:
@@ -118,7 +229,7 @@ def _is_alive(pid: int, slug: str) -> bool:
     return said is None or f"/{slug}/" in said
 
 
-def _bury(run: "Run", path: str, id: str, error: str, signal: "int | None") -> None:
+def bury(run: "Run", path: str, id: str, error: str, signal: "int | None") -> None:
     """Say in its name how a run ended that was killed, and hold the task unless the power was cut."""
     dead = runner.Run(run.config)
     dead.folder, dead.id, dead.file = run.folder, id, path
@@ -126,7 +237,7 @@ def _bury(run: "Run", path: str, id: str, error: str, signal: "int | None") -> N
     dead.stopped = runner_rare._stop_was_meant(dead)
     if dead.stopped:
         dead.result, dead.error = "stopped", "stopped"
-    elif error != POWER_OFF:
+    elif error not in (POWER_OFF, runner_rare.CUT_OFF):
         runner.say(f"run {id} was {error}" if error[:6] == "killed" else f"run {id} {error}")
         runner_rare._hold(dead)
     try:
@@ -141,123 +252,7 @@ def _bury(run: "Run", path: str, id: str, error: str, signal: "int | None") -> N
     _signal.signal(_signal.SIGTERM, run.on_term)  # which a `Run` takes when it is made
 
 
-# a period that launchd can't keep
-
-
-class _Loop:
-    """One process that keeps a period, and forks a child for each run.
-
-    launchd leaves it down when it exits with 0: when the task is held, or it is told to end. SIGUSR1 ends
-    the run in progress only.
-    """
-
-    def __init__(self, run: "Run") -> None:
-        self.run = run
-        self.child = 0
-        self.ends = False
-        self.is_filed = bool(runner.captured)
-        self.current = f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current"
-
-    def comes_back(self) -> bool:
-        """True in a child, for a run; the parent never comes back."""
-        config, run = self.run.config, self.run
-        _give_up_log()
-        handlers = {
-            _signal.SIGTERM: self._on_term,
-            _signal.SIGUSR1: self._on_usr1,
-            _signal.SIGALRM: self._on_alarm,
-        }
-        previous = {number: _signal.signal(number, handler) for number, handler in handlers.items()}
-        is_asked = run.why == "manual"
-        if (is_asked or config.CATCH_UP) and self._is_child(previous, is_asked):
-            return True
-        due = self._next()
-        while not self.ends and not runner_rare._exists(f"{run.folder}/held/{config.SLUG}"):
-            if _rests(run):
-                break
-            self._renew()
-            now = time.time()
-            is_asked = runner_rare._exists(f"{run.folder}/requested/{config.SLUG}")
-            if is_asked or (now >= due and (config.GUARD or now - due <= config.GRACE)):
-                if self._is_child(previous, False):
-                    return True
-            elif now < due <= now + config.PERIOD + 1:
-                time.sleep(min(due - now, _NAP))
-                continue
-            due = self._next()
-        raise SystemExit(0)
-
-    def _next(self) -> float:
-        """The next due time; the last is dealt with."""
-        config = self.run.config
-        return float((runner_rare._due(config, time.time()) or 0) + config.PERIOD)
-
-    def _renew(self) -> None:
-        """Begin anew with another build, when one is current."""
-        try:
-            build = posix.readlink(self.current)
-        except OSError:
-            raise SystemExit(0) from None  # the task is being deleted
-        if build != self.run.config.BUILD:
-            runner.execv_now(sys.orig_argv[0] if "/" in sys.orig_argv[0] else sys.executable, sys.orig_argv)
-
-    def _is_child(self, previous: "dict[int, Any]", is_manual: bool) -> bool:
-        """Fork; True in the child. The parent waits for its end, and speaks for it where it couldn't."""
-        runner_rare.flush()
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
-        child = runner.fork_now()
-        if not child:
-            run = self.run
-            run.pid = posix.getpid()
-            for number, handler in previous.items():
-                _signal.signal(number, handler)
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-            _begin_now(run)
-            run.id = posix.urandom(16).hex()
-            if self.is_filed:
-                runner.rare("logs").capture_run(run)
-            if not is_manual:
-                run.why = "manual" if _is_unlinked(f"{run.folder}/requested/{run.config.SLUG}") else "timer"
-            return True
-        self.child = child
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        _, status = posix.waitpid(child, 0)
-        self.child = 0
-        _signal.setitimer(_signal.ITIMER_REAL, 0)
-        self.run.why = "timer"
-        if posix.WIFSIGNALED(status):
-            self._speak_for(child, posix.WTERMSIG(status))
-        return False
-
-    def _speak_for(self, child: int, number: int) -> None:
-        path = f"{self.run.folder}/running/{self.run.config.SLUG}"
-        try:
-            text = runner.read_file(path).decode("utf-8", "replace")
-        except OSError:
-            return
-        head = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        if head.get("pid") == str(child):
-            _bury(self.run, path, head["id"], f"killed by signal {number}", number)
-            _signal.signal(_signal.SIGTERM, self._on_term)
-
-    def _on_term(self, number: int, frame: object) -> None:
-        self.ends = True
-        self._end_child()
-
-    def _on_usr1(self, number: int, frame: object) -> None:
-        self._end_child()
-
-    def _end_child(self) -> None:
-        if self.child:
-            _kill(self.child, _signal.SIGTERM)
-            _signal.setitimer(_signal.ITIMER_REAL, PATIENCE - 2)  # before launchd's own patience is over
-
-    def _on_alarm(self, number: int, frame: object) -> None:
-        if self.child:
-            _kill(self.child, _signal.SIGKILL)
-
-
-def _give_up_log() -> None:
+def give_up_log() -> None:
     """Each run's lines shall name it: the parent says nothing, and what wrote its log goes."""
     if runner.captured:
         null = posix.open("/dev/null", posix.O_RDWR)
@@ -266,21 +261,6 @@ def _give_up_log() -> None:
         for fd in (null, *runner.captured.files()):
             posix.close(fd)
         runner.captured = None
-
-
-def _is_unlinked(path: str) -> bool:
-    try:
-        posix.unlink(path)
-    except OSError:
-        return False
-    return True
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        posix.kill(pid, number)
-    except OSError:
-        pass
 
 
 # memory
@@ -292,7 +272,33 @@ class Watched(runner_tries._Try):
     A signal to the process must reach the thread that waits for the try: the watching one takes none.
     """
 
+    def _be_child(self, writer: int) -> None:
+        if self.apart and self.run.file:
+            posix.setpgid(0, 0)
+            self._note_group()
+        super()._be_child(writer)
+
+    def _note_group(self) -> None:
+        """Say in the run's file whom to end should the run be killed, before there is anything to end."""
+        parent = self.run.pid
+        if posix.getppid() != parent:
+            runner.exit_now(1)  # killed already
+        try:
+            fd = posix.open(self.run.file, runner.APPEND)
+            try:
+                runner.write_all(fd, f"group={posix.getpid()} {int(time.time())}\n".encode())
+            finally:
+                posix.close(fd)
+        except OSError as problem:
+            runner.say(f"{self.run.file} cannot be written: {problem}")
+
     def _wait(self, child: int) -> int:
+        status = self._wait_watching(child)
+        if self.apart:
+            end_group(child)  # what the function has left, which ends with the run on Linux, too
+        return status
+
+    def _wait_watching(self, child: int) -> int:
         if not getattr(self.run.config, "MEMORY", 0):
             return super()._wait(child)
         import _thread
@@ -301,7 +307,7 @@ class Watched(runner_tries._Try):
         done, gone = _thread.allocate_lock(), _thread.allocate_lock()
         done.acquire()
         gone.acquire()
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
         _thread.start_new_thread(self._watch, (child, done, gone))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         try:

@@ -9,6 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType, TracebackType
     from typing import Any
 
@@ -19,6 +20,9 @@ else:
 
 ERROR_LENGTH = 2000
 CUT_OFF = "cut off by shutdown"
+AT_LAST: "Callable[[], None] | None" = None
+"""What comes after the record, where the system itself doesn't see to all."""
+
 _OURS = runner.rare.__code__.co_filename
 
 
@@ -30,7 +34,8 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
 
     ``--extras A-B,C-D`` (epoch seconds) are firings whose times depend on the time zone's rules.
     ``--zone NAME`` is the zone that the unit goes by, where the schedule itself names none.
-    ``--once yes``: launchd was asked for this one run, whatever the schedule says.
+    ``--once yes``: launchd was asked for this one run, whatever the schedule says. ``--machine NAME``: by
+    the clock of which zone the agent fires.
     """
     options = _options(arguments)
     extras = _ranges(options.get("--extras", ""))
@@ -39,7 +44,8 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
         policy = {**config.SCHEDULE["policy"], "timezone": options["--zone"]}
         config.SCHEDULE = {**config.SCHEDULE, "policy": policy}
     if config.HOST != "linux":
-        return bool(runner.rare("launchd").is_due(run, "--once" in options))
+        machine = options.get("--machine", "")
+        return bool(runner.rare("launchd").is_due(run, "--once" in options, machine))
     if run.why == "manual":
         return True
     guard = {"period": _takes_due, "skip": _is_in_time, "boot": _is_first_of_boot}.get(config.GUARD)
@@ -55,7 +61,9 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
 
 def _options(arguments: list[str]) -> dict[str, str]:
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    if len(arguments) != 2 * len(options) or not {"--extras", "--zone", "--once"}.issuperset(options):
+    if len(arguments) != 2 * len(options) or not {"--extras", "--zone", "--once", "--machine"}.issuperset(
+        options
+    ):
         runner.say(f"unknown arguments: {' '.join(arguments)}")
         raise SystemExit(2)
     return options
@@ -112,7 +120,7 @@ def _takes_due(run: "Run") -> bool:
 def _take_due(run: "Run") -> None:
     """Note that a time which came during the run is dealt with."""
     due = _due(run.config, time.time())
-    if due is not None:
+    if due is not None and due > float(run.remember or 0):  # which may lie a second ahead
         run.remember = f"{due:.6f}"
         remember(run)
 
@@ -299,10 +307,17 @@ def _judge_stop(run: "Run", listened: bool) -> None:
         _stopped(run, "timed-out", f"timed out: the run may take {limit:g} s in all", 1)
         runner.say(run.error)
         run.error = f"{run.error}\n{place_of(run)}".strip()
-    elif (run.stopped or not listened) and _ask_manager("is-system-running") == "stopping":
+    elif (run.stopped or not listened) and _goes_down(run):
         _stopped(run, "killed", CUT_OFF)
     elif run.stopped:
         _stopped(run, "stopped")
+
+
+def _goes_down(run: "Run") -> bool:
+    """Whether the machine does, or the session."""
+    if run.config.HOST != "linux":  # launchd can't be asked, but keiji says beforehand what it stops
+        return run.stopped
+    return _ask_manager("is-system-running") == "stopping"
 
 
 def _stopped(run: "Run", result: str, error: str = "", exit_status: int = 0) -> None:
@@ -383,6 +398,8 @@ def leave(run: "Run", status: int) -> None:
 def leave_with(status: int) -> None:
     """Exit with another status than the interpreter would."""
     flush()
+    if AT_LAST:
+        AT_LAST()
     runner.exit_now(status)
 
 

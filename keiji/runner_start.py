@@ -25,7 +25,7 @@ def write_runner(folder: Path, constants: Mapping[str, object]) -> None:
     lines = "".join(f"    {name} = {value!r}\n" for name, value in sorted(constants.items()))
     text = f'{runner}\n\nclass config:\n{lines}\n\nif __name__ == "__main__":\n    main(config, __file__)\n'
     (folder / "start.py").write_text(text, encoding="utf-8")
-    elsewhere = () if constants["HOST"] == "linux" else ("runner_launchd.py",)
+    elsewhere = () if constants["HOST"] == "linux" else ("runner_launchd.py", "runner_loop.py")
     for name in ("runner_rare.py", "runner_tries.py", "runner_logs.py", "runner_files.py", *elsewhere):
         source = (_HERE / name).read_text(encoding="utf-8")
         (folder / f"keiji_{name}").write_text(source, encoding="utf-8")

@@ -107,9 +107,12 @@ def runs(
             run = SimpleNamespace(
                 config=config, why="timer", began=clock.now, since=0.0, folder="", remember=""
             )
-            if runner_launchd._may_run(run):
+            while runner_launchd._may_run(run):
                 remember(run)
                 found.append(datetime.fromtimestamp(memory[0], UTC))
                 clock.now += took
                 runner_rare._take_due(run)
+                if not runner_launchd.misses_next(run):
+                    break
+                run.began = clock.now  # anew, in the same process
     return found

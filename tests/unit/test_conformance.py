@@ -120,6 +120,23 @@ def test_loading_an_agent_deliberately_is_no_missed_run():
     assert runs(schedule, "ping", [armed, armed + timedelta(hours=1)], armed) == []
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.floats(0, 200), st.text("abc", max_size=5))
+def test_a_period_loses_no_time_but_those_within_a_run(minutes, took, slug):
+    schedule = Schedule().run().every(minutes).minutes()
+    start = datetime(2027, 1, 1, 8, tzinfo=NOW.tzinfo)
+    end = start + timedelta(minutes=12 * minutes)
+    plan = agents.plan(schedule, slug or "ping", NOW, "UTC")
+
+    found = runs(schedule, slug or "ping", fires(plan.entries, "UTC", start, end), start, took)
+
+    due = next_times(schedule, start, 12, phase_of(60 * minutes, slug or "ping"))
+    assert found
+    assert [at for at in due if at <= end and at not in found] == [
+        at for at in due if at <= end and any(run < at <= run + timedelta(seconds=took) for run in found)
+    ]
+
+
 def test_what_comes_due_during_a_run_is_dropped():
     schedule = Schedule().on().every_day().at("09:00", "09:10").in_timezone("UTC")
     start = datetime(2027, 1, 1, 8, tzinfo=NOW.tzinfo)

@@ -16,6 +16,7 @@ from keiji.runfile import fields
 
 DAY = 86400.0
 OTHER = "f" * 32
+LOOP = {"LOOP": True, "PERIOD": 1.0, "PHASE": 0.25}
 
 
 def build(tmp_path: Path, function: str = HELLO, **constants: object) -> Build:
@@ -144,13 +145,187 @@ def test_a_run_in_progress_is_left_alone(tmp_path: Path) -> None:
 
     assert (second.status, second.record) == (0, {})
     assert "another run of this task has not ended" in second.errors
-    assert made.end(first).result == "stopped"
+    assert made.end(first).result == "killed"
 
 
 def test_a_function_that_is_killed_is_recorded_at_once(tmp_path: Path) -> None:
     ended = build(tmp_path, "import os\ndef function():\n    os.kill(os.getpid(), 9)\n").run()
 
-    assert (ended.result, ended.record["signal"], ended.status) == ("killed", "9", 137)
+    assert (ended.result, ended.record["signal"]) == ("killed", "9")
+
+
+# how a run is ended
+
+
+def test_a_run_that_nobody_asked_to_stop_is_cut_off_by_shutdown_and_holds_nothing(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS)
+
+    ended = made.signalled()
+
+    assert (ended.result, ended.record["error"]) == ("killed", "cut off by shutdown")
+    assert made.latch() == {}
+
+
+def test_a_run_that_somebody_asked_to_stop_is_stopped(tmp_path: Path) -> None:
+    made = build(tmp_path, WAITS)
+    made.write("stopping/demo", f"{RUN_ID}\n")
+
+    assert made.signalled().result == "stopped"
+
+
+def test_a_deaf_resident_run_that_the_session_ends_holds_nothing(tmp_path: Path) -> None:
+    code = "import signal, time\ndef function():\n    print('ready', flush=True)\n    time.sleep(600)\n"
+    made = build(tmp_path, code, **LOOP)
+    made.patch("keiji_runner_launchd.py", "PATIENCE = 20.0", "PATIENCE = 2.2")
+    process = made.start()
+    assert lines(process, 1) == ["ready\n"]
+    os.kill(int(made.read("running/demo", "\n")["pid"]), signal.SIGSTOP)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(WAIT) == 0
+    (record,) = records(made)
+    assert (record["result"], record["error"], made.latch()) == ("killed", "cut off by shutdown", {})
+
+
+@pytest.mark.parametrize(("code", "result"), [("1 / 0", "failed"), ("raise SystemExit(3)", "failed")])
+def test_launchd_hears_0_of_a_run_that_is_recorded(tmp_path: Path, code: str, result: str) -> None:
+    ended = build(tmp_path, f"def function():\n    {code}\n").run()
+
+    assert (ended.result, ended.status) == (result, 0)
+
+
+def test_launchd_hears_of_a_failure_that_could_not_be_recorded(tmp_path: Path) -> None:
+    made = build(tmp_path, "def function():\n    1 / 0\n")
+    (made.run_folder / "running").rmdir()
+
+    assert made.run().status == 1
+
+
+# what a run leaves
+
+LEAVES = """\
+    import os, subprocess, sys, time
+    def function():
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        print(os.getpid(), child.pid, flush=True)
+        {}
+    """
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process is there, and no corpse that nobody has looked at."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def pids(process: object) -> list[int]:
+    return [int(word) for word in lines(process, 1)[0].split()]
+
+
+def test_a_function_whose_runner_was_killed_is_ended_before_another_run_begins(tmp_path: Path) -> None:
+    made = build(tmp_path, LEAVES.format("time.sleep(600)"))
+    process = made.start()
+    left = pids(process)
+    process.kill()
+    process.wait(WAIT)
+    assert all(map(is_there, left)), "they are in a group of their own"
+
+    second = made.run(INVOCATION_ID=OTHER)
+
+    assert not any(map(is_there, left))
+    assert (made.record()["result"], second.record) == ("killed", {})
+
+
+def test_a_group_whose_number_is_another_s_by_now_is_left_alone(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    other = subprocess.Popen([PYTHON, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        leave_behind(made, gone())
+        with (made.run_folder / "running" / "demo").open("a") as file:
+            file.write(f"group={other.pid} {int(time.time()) - 3600}\n")
+
+        made.run()
+
+        assert made.record(OTHER)["result"] == "killed"
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_what_a_function_leaves_running_ends_with_the_run(tmp_path: Path) -> None:
+    made = build(tmp_path, LEAVES.format("return"))
+    process = made.start()
+    _, child = pids(process)
+
+    assert made.end(process).result == "succeeded"
+    assert not is_there(child)
+
+
+def test_a_resident_run_that_is_killed_leaves_no_function_behind(tmp_path: Path) -> None:
+    made = build(tmp_path, LEAVES.format("time.sleep(600)"), **LOOP)
+    process = made.start()
+    left = pids(process)
+
+    os.kill(int(made.read("running/demo", "\n")["pid"]), signal.SIGKILL)
+
+    assert process.wait(WAIT) == 0
+    assert not any(map(is_there, left))
+
+
+# a period with seconds
+
+
+def test_a_time_for_which_launchd_could_start_nothing_is_taken_by_the_process_before(tmp_path: Path) -> None:
+    """launchd fires at the minute, two seconds before each time, and a run goes on then."""
+    code = "def function():\n    print('Pinging…')\n"
+    made = build(tmp_path, code, GUARD="due", PERIOD=3.0, PHASE=(time.time() + 1) % 3, LEAD=2.0)
+    made.write("last/demo", f"{time.time():.6f}\n")
+    process = made.start(INVOCATION_ID="")
+
+    said = lines(process, 2)
+    made.write("stopping/demo", "*\n")
+    made.write("held/demo")
+    process.communicate(timeout=WAIT)
+
+    assert said == ["Pinging…\n"] * 2
+    began = [float(record["began"]) for record in records(made)]
+    assert round(began[1] - began[0]) == 3
+
+
+# the machine's zone
+
+
+def moved(tmp_path: Path, zone: str) -> tuple[Build, str, Path]:
+    made = build(tmp_path)
+    link = tmp_path / "localtime"
+    link.symlink_to(f"/var/db/timezone/zoneinfo/{zone}")
+    made.patch("keiji_runner_launchd.py", 'LOCALTIME = "/etc/localtime"', f'LOCALTIME = "{link}"')
+    (made.run_folder / "launchd").mkdir()
+    asked = tmp_path / "asked"
+    return made, made.command("launchctl", f'echo "$@" >> {asked}'), asked
+
+
+def test_a_machine_that_has_moved_has_housekeeping_write_the_agents_anew_once(tmp_path: Path) -> None:
+    made, path, asked = moved(tmp_path, "America/New_York")
+
+    for run in (RUN_ID, OTHER):
+        ended = made.run("--machine", "Europe/Berlin", PATH=path, INVOCATION_ID=run)
+        assert ended.result == "succeeded"
+
+    uid = os.getuid()
+    wanted = [f"kickstart {domain}/{uid}/io.keiji.housekeeping" for domain in ("gui", "user")]
+    assert asked.read_text().splitlines() == wanted
+
+
+def test_a_machine_that_has_not_moved_has_nothing_to_tell(tmp_path: Path) -> None:
+    made, path, asked = moved(tmp_path, "Europe/Berlin")
+
+    assert made.run("--machine", "Europe/Berlin", PATH=path).result == "succeeded"
+    assert not asked.exists()
 
 
 # memory
@@ -188,8 +363,6 @@ def test_a_timeout_is_kept_while_memory_is_watched(tmp_path: Path) -> None:
 
 
 # a resident task
-
-LOOP = {"LOOP": True, "PERIOD": 1.0, "PHASE": 0.25}
 
 
 def records(made: Build) -> list[dict[str, str]]:
@@ -231,12 +404,14 @@ def test_usr1_ends_the_run_and_not_the_schedule(tmp_path: Path) -> None:
     process = made.start()
 
     assert lines(process, 1) == ["ready\n"]
+    made.write("stopping/demo", "*\n")
     process.send_signal(signal.SIGUSR1)
     assert lines(process, 2) == ["unwound\n", "ready\n"]
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(WAIT) == 0
-    assert [record["result"] for record in records(made)] == ["stopped", "stopped"]
+    assert [record["result"] for record in records(made)] == ["stopped", "killed"]
+    assert made.latch() == {}, "the session has ended it, and nobody asked for that"
 
 
 def test_a_run_of_a_resident_task_that_is_killed_is_recorded_and_held(tmp_path: Path) -> None:

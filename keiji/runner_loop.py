@@ -1,0 +1,151 @@
+"""The one process of a task whose period launchd can't keep: it waits, and forks a child for each run.
+
+A copy lies in each such build as ``keiji_runner_loop``; `runner_launchd` imports it.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keiji import runner, runner_launchd, runner_rare
+    from keiji.runner import Run
+else:
+    runner = sys.modules["keiji.runner" if __name__[:6] == "keiji." else "__main__"]
+    runner_launchd, runner_rare = runner.rare("launchd"), runner.rare()
+
+
+class Loop:
+    """One process that keeps a period, and forks a child for each run.
+
+    launchd leaves it down when it exits with 0: when the task is held, or it is told to end. SIGUSR1 ends
+    the run in progress only.
+    """
+
+    def __init__(self, run: "Run") -> None:
+        self.run = run
+        self.child = 0
+        self.ends = False
+        self.is_filed = bool(runner.captured)
+        self.current = f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current"
+
+    def comes_back(self) -> bool:
+        """True in a child, for a run; the parent never comes back."""
+        config, run = self.run.config, self.run
+        runner_launchd.give_up_log()
+        handlers = {
+            _signal.SIGTERM: self._on_term,
+            _signal.SIGUSR1: self._on_usr1,
+            _signal.SIGALRM: self._on_alarm,
+        }
+        previous = {number: _signal.signal(number, handler) for number, handler in handlers.items()}
+        is_asked = run.why == "manual"
+        if (is_asked or config.CATCH_UP) and self._is_child(previous, is_asked):
+            return True
+        due = self._next()
+        while not self.ends and not runner_rare._exists(f"{run.folder}/held/{config.SLUG}"):
+            if runner_launchd.rests(run):
+                break
+            self._renew()
+            now = time.time()
+            is_asked = runner_rare._exists(f"{run.folder}/requested/{config.SLUG}")
+            if is_asked or (now >= due and (config.GUARD or now - due <= config.GRACE)):
+                if self._is_child(previous, False):
+                    return True
+            elif now < due <= now + config.PERIOD + 1:
+                time.sleep(min(due - now, runner_launchd.NAP))
+                continue
+            due = self._next()
+        raise SystemExit(0)
+
+    def _next(self) -> float:
+        """The next due time; the last is dealt with."""
+        config = self.run.config
+        return float((runner_rare._due(config, time.time()) or 0) + config.PERIOD)
+
+    def _renew(self) -> None:
+        """Begin anew with another build, when one is current."""
+        try:
+            build = posix.readlink(self.current)
+        except OSError:
+            raise SystemExit(0) from None  # the task is being deleted
+        if build != self.run.config.BUILD:
+            runner.execv_now(sys.orig_argv[0] if "/" in sys.orig_argv[0] else sys.executable, sys.orig_argv)
+
+    def _is_child(self, previous: "dict[int, Any]", is_manual: bool) -> bool:
+        """Fork; True in the child. The parent waits for its end, and speaks for it where it couldn't."""
+        runner_rare.flush()
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, runner_launchd.SIGNALS)
+        child = runner.fork_now()
+        if not child:
+            run = self.run
+            run.pid = posix.getpid()
+            for number, handler in previous.items():
+                _signal.signal(number, handler)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+            runner_launchd.begin_now(run)
+            run.id = posix.urandom(16).hex()
+            if self.is_filed:
+                runner.rare("logs").capture_run(run)
+            if not is_manual:
+                run.why = "manual" if _is_unlinked(f"{run.folder}/requested/{run.config.SLUG}") else "timer"
+            return True
+        self.child = child
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        _, status = posix.waitpid(child, 0)
+        self.child = 0
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        self.run.why = "timer"
+        if posix.WIFSIGNALED(status):
+            self._speak_for(child, posix.WTERMSIG(status))
+        return False
+
+    def _speak_for(self, child: int, number: int) -> None:
+        path = f"{self.run.folder}/running/{self.run.config.SLUG}"
+        try:
+            text = runner.read_file(path).decode("utf-8", "replace")
+        except OSError:
+            return
+        head = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        if head.get("pid") == str(child):
+            runner_launchd.end_remains(text)
+            error = runner_rare.CUT_OFF if self.ends else f"killed by signal {number}"
+            runner_launchd.bury(self.run, path, head["id"], error, number)
+            _signal.signal(_signal.SIGTERM, self._on_term)
+
+    def _on_term(self, number: int, frame: object) -> None:
+        self.ends = True
+        self._end_child()
+
+    def _on_usr1(self, number: int, frame: object) -> None:
+        self._end_child()
+
+    def _end_child(self) -> None:
+        if self.child:
+            _kill(self.child, _signal.SIGTERM)
+            _signal.setitimer(
+                _signal.ITIMER_REAL, runner_launchd.PATIENCE - 2
+            )  # before launchd's own patience is over
+
+    def _on_alarm(self, number: int, frame: object) -> None:
+        if self.child:
+            _kill(self.child, _signal.SIGKILL)
+
+
+def _is_unlinked(path: str) -> bool:
+    try:
+        posix.unlink(path)
+    except OSError:
+        return False
+    return True
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        posix.kill(pid, number)
+    except OSError:
+        pass
