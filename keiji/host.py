@@ -142,6 +142,9 @@ class Host(Protocol):
     def stop_run(self, slug: str) -> None:
         """End the run in progress and wait until it is gone."""
 
+    def end_remains(self, slug: str) -> None:
+        """End the processes that a dead run, whose file is there still, has left behind."""
+
     def ending(self, slug: str) -> Ending: ...
 
     def endings_of(self, slugs: Iterable[str]) -> dict[str, Ending]:
@@ -178,6 +181,15 @@ class Host(Protocol):
 
     def by_hand(self, slug: str) -> str:
         """The command line that stops the task without keiji."""
+
+    def shown(self, slug: str) -> str:
+        """The command line that shows what the manager says of the task's last run."""
+
+    def strayed(self) -> dict[str, float]:
+        """The tasks whose unit files go by a clock that is not the machine's any more.
+
+        For each since when (epoch seconds) nothing that was due has been dealt with.
+        """
 
     def housekeeping(self) -> str:
         """The command line that has done now what else is done each hour."""

@@ -136,6 +136,9 @@ class MemoryHost:
         ending = self.endings.get(slug, Ending())
         self.endings[slug] = Ending(run=ending.run, result="timeout", by_signal=True, status=9)
 
+    def end_remains(self, slug: str) -> None:
+        pass
+
     def ending(self, slug: str) -> Ending:
         return self.endings.get(slug, Ending())
 
@@ -181,6 +184,12 @@ class MemoryHost:
 
     def by_hand(self, slug: str) -> str:
         return f"memory stop {slug}"
+
+    def shown(self, slug: str) -> str:
+        return f"memory show {slug}"
+
+    def strayed(self) -> dict[str, float]:
+        return {}
 
     def housekeeping(self) -> str:
         return "memory keep house"

@@ -42,6 +42,7 @@ def settle(folders: Folders, host: Host, slug: str) -> Result | None:
     # A run that the manager does not know any more was cut off with the manager, by a logout, say.
     if result in _HOLDING and ending.run == entry.id and holds(folders, slug, entry.build):
         hold(folders, host, slug, entry.id, result, error)
+    host.end_remains(slug)
     running.end_run(folders, slug, entry.id, result, status=status, signal=number, error=error)
     folders.stopping(slug).unlink(missing_ok=True)
     host.log(slug, "ERROR" if result in _HOLDING else "INFO", f"run {entry.id} {result}: {error}")
@@ -87,7 +88,7 @@ def settle_unborn(folders: Folders, host: Host, slug: str, is_recorded: IsRecord
         result, error = Result.STOPPED, "stopped before it began"
     else:
         result = Result.FAILED
-        error = f"the run could not be started: {_reason(ending)}; see `systemctl --user status keiji-{slug}`"
+        error = f"the run could not be started: {_reason(ending)}; see `{host.shown(slug)}`"
         if latch and latch.error == latches.NOTHING_SAID:  # by the run itself
             error = (
                 f"the run failed while the disk was full ({_reason(ending)}): see `keiji task logs {slug}`"

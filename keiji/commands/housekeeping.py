@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from keiji import arming, ledger, logs, marks, output, recovery, running, session, stopping, verdict
+from keiji import (
+    arming,
+    executables,
+    ledger,
+    logs,
+    marks,
+    output,
+    recovery,
+    running,
+    session,
+    stopping,
+    verdict,
+)
 from keiji.delivering import deliver, settle_dead
 from keiji.errors import HostFailed, InvalidSettings, KeijiError, StoreTooNew, StoreUnavailable, TaskBusy
 from keiji.folders import Folders
@@ -21,6 +33,7 @@ from keiji.session import Session
 
 if TYPE_CHECKING:
     from keiji.store import Store
+    from keiji.task import Task
 
 _T = TypeVar("_T")
 
@@ -61,10 +74,37 @@ def _keep_records(current: Session) -> tuple[int, int]:
         delivered = deliver(current.host, store)
         # Never before: a run whose file waits would come back.
         pruned = store.prune(current.settings.history_days, current.settings.history_runs)
+        follow_clock(current, store)
         is_recorded = partial(_is_recorded, store)
         for slug in current.host.failed():
             _with(current, slug, lambda slug: _judge_unborn(current, slug, is_recorded))
     return delivered, pruned
+
+
+def follow_clock(current: Session, store: Store) -> list[str]:
+    """Render the tasks anew whose units go by a clock that the machine has left, but for running ones."""
+    strayed = current.host.strayed()
+    if not strayed:
+        return []
+    stored = {task.slug: task for task in store.tasks()}
+    slugs = [slug for slug in strayed if slug in stored]
+    return [
+        slug for slug in slugs if _with(current, slug, lambda slug: _render(current, stored[slug], strayed))
+    ]
+
+
+def _render(current: Session, task: Task, since: Mapping[str, float]) -> bool:
+    """Write the units and have the manager read them; what was due `since` then is made up for."""
+    folders, host, slug = current.folders, current.host, task.slug
+    entry = running.running_entry(folders, slug)
+    if entry and running.is_alive(entry):
+        return False  # the next hour finds it
+    located = task.evolve(schedule=task.schedule.in_zone(current.settings.time_zone))
+    arming.write_units(folders, slug, host.render(located, executables.command(folders, slug)))
+    if host.is_started() and arming.is_due(folders, host, slug) and host.arm([slug], since):
+        raise HostFailed("its timer does not come to wait for a time")
+    marks.unmark(folders, slug)
+    return True
 
 
 def finish_changes(current: Session) -> list[str]:

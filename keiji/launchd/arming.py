@@ -57,6 +57,10 @@ def arm(folders: Folders, slugs: Iterable[str], boot: str, rested: Mapping[str, 
         _forgive_missed(folders, slug, boot, rested.get(slug, time.time()))
         mark(state(folders, "resting", slug), False)
         _arm(folders, slug, jobs)
+        if slug in rested:
+            _look(
+                slug
+            )  # what was due meanwhile has had no firing, or one that a plist without RunAtLoad lost
     return idle
 
 
@@ -97,6 +101,26 @@ def is_resident(slug: str) -> bool:
     return "KeepAlive" in read(names.plist(names.task(slug)))
 
 
+def strayed(folders: Folders) -> dict[str, float]:
+    """The tasks whose plists go by another clock than this machine's → what was due last and is dealt with."""
+    from keiji.launchd import calendar
+
+    zone, found = calendar.local_zone(), {}
+    for slug in installed():
+        if machine_of(read(names.plist(names.task(slug)))) not in ("", zone):
+            try:
+                found[slug] = float(files.read(folders.last(slug)) or "")
+            except ValueError:
+                found[slug] = time.time()
+    return found
+
+
+def machine_of(plist: Mapping[str, Any]) -> str:
+    """The zone by whose clock the plist was written, or nothing where it goes by none."""
+    words = plist.get("ProgramArguments", [])
+    return words[words.index("--machine") + 1] if "--machine" in words[:-1] else ""
+
+
 def coming(schedule: Schedule, slug: str, after: datetime, n: int) -> list[datetime]:
     seconds = getattr(schedule.form, "seconds", 0)
     return schedule.next_times(after, n, phase=phase_of(seconds, slug) if seconds else timedelta(0))
@@ -115,6 +139,12 @@ def _arm(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> None:
     loading.load(folders, label)
 
 
+def _look(slug: str) -> None:
+    job = launchctl.find(names.task(slug))
+    if job and job.pid is None and not is_resident(slug):
+        kickstart(job)
+
+
 def _wake(slug: str) -> None:
     """Have a resident runner that has left come back: at a latch or a rest that is lifted now."""
     if not is_resident(slug):
@@ -124,6 +154,14 @@ def _wake(slug: str) -> None:
         time.sleep(_LEAVING)
         job = launchctl.find(names.task(slug))
     if job and job.pid is None:
+        kickstart(job)
+
+
+def make_up_for_firing(folders: Folders, slug: str) -> None:
+    """Have the runner wait for the next time where launchd's firing for it met a run that was ended."""
+    due, job = _next(folders, slug), launchctl.find(names.task(slug))
+    is_near = due is not None and (due - datetime.now(timezone.utc)).total_seconds() <= 60 and due.second
+    if job and job.pid is None and is_near and not is_resident(slug):
         kickstart(job)
 
 

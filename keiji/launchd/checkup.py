@@ -11,7 +11,7 @@ from keiji import files
 from keiji.errors import HostFailed
 from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, warning
 from keiji.folders import Folders
-from keiji.launchd import arming, launchctl, loading, names
+from keiji.launchd import arming, calendar, launchctl, loading, names
 from keiji.task import Task
 
 _UPDATE = "`keiji system update`"
@@ -84,14 +84,21 @@ def loaded(folders: Folders, slugs: Iterable[str]) -> Iterator[Finding]:
             yield warning(said, f"`keiji task restart {slug}`", slug)
 
 
-def of_task(folders: Folders, task: Task, wanted: Mapping[Path, str]) -> Iterator[Finding]:
-    """What is wrong with the task's plist, of which `wanted` is what would be written now."""
+def of_task(task: Task, wanted: Mapping[Path, str], housekeeping: str) -> Iterator[Finding]:
+    """What is wrong with the task's plist, of which `wanted` is what would be written now.
+
+    `housekeeping`: the command line that follows the machine's clock.
+    """
     for path, text in wanted.items():
         found = files.read(path)
         if found is None:
             yield error(f"{path.name} is gone", _UPDATE, task.slug)
             continue
-        if found != text:
+        was, here = arming.machine_of(arming.read(path)), calendar.local_zone()
+        if was not in ("", here):
+            said = f"it goes by the clock of {was}, and this machine's is {here} now"
+            yield error(said, f"`{housekeeping}`, which follows the clock each hour", task.slug)
+        elif found != text:
             yield error(f"{path.name} is not what keiji writes now", _UPDATE, task.slug)
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):

@@ -18,7 +18,7 @@ from keiji.errors import BusUnavailable, HostFailed, NotInitialised
 from keiji.findings import Check, Finding
 from keiji.folders import Folders
 from keiji.host import Ending, Timer
-from keiji.launchd import arming, launchctl, loading, names
+from keiji.launchd import arming, launchctl, loading, names, runs
 from keiji.logfiles import SCHEDULER, LogFiles
 from keiji.schedule import Schedule
 from keiji.task import Task
@@ -140,12 +140,17 @@ class LaunchdHost(LogFiles):
 
     def start_run(self, slug: str) -> str:
         known = {self._entry_id(slug), *(path.name for path in self._done())}
+        failed_before = runs.ending(self.folders, slug, self.boot()).run
         self._start(slug)
         asked = taken = time.monotonic()
         deadline = asked + _START_PATIENCE
         while (now := time.monotonic()) < deadline:
             if run := self._begun_since(slug, known):
                 return run
+            failed = runs.ending(self.folders, slug, self.boot())
+            if failed.result != "success" and failed.run not in {failed_before, *known}:
+                self._judge_soon()
+                return failed.run
             if self.folders.requested(slug).exists():
                 taken = now
                 if now - asked > _ASK_AGAIN:
@@ -155,6 +160,12 @@ class LaunchdHost(LogFiles):
                 return ""
             time.sleep(_LOOK)
         raise HostFailed(f"launchd did not start {names.task(slug)} within {_START_PATIENCE:.0f} s")
+
+    def _judge_soon(self) -> None:
+        """Have housekeeping record a run that could not be started, and hold its task."""
+        with suppress(HostFailed):
+            if job := launchctl.find(names.HOUSEKEEPING):
+                arming.kickstart(job)
 
     def stop_run(self, slug: str) -> None:
         entry = running.running_entry(self.folders, slug)
@@ -176,17 +187,25 @@ class LaunchdHost(LogFiles):
                 self._kill(job, "SIGKILL")
             if not self._is_over(slug, label, job.pid, is_loop, _KILL_PATIENCE):
                 raise HostFailed(f"the run of {label} (process {job.pid}) does not end")
+        if entry and not running.is_alive(entry):
+            self.end_remains(slug)
+        if not self._resting(slug).exists():
+            arming.make_up_for_firing(self.folders, slug)
 
     def ending(self, slug: str) -> Ending:
         return self.endings_of([slug])[slug]
 
     def endings_of(self, slugs: Iterable[str]) -> dict[str, Ending]:
-        return {slug: self._ending(slug) for slug in slugs}
+        boot = self.boot()
+        return {slug: runs.ending(self.folders, slug, boot) for slug in slugs}
 
     def failed(self) -> list[str]:
-        """Those whose run is gone without a word; what the runner could say it has said."""
-        slugs = running.slugs(self.folders)
+        """Those whose run is gone, or came to none, without a word; what the runner could say it has said."""
+        slugs = runs.suspects(self.folders)
         return [slug for slug, ending in self.endings_of(slugs).items() if ending.result != "success"]
+
+    def end_remains(self, slug: str) -> None:
+        runs.end_remains(self.folders, slug)
 
     # -- the system -------------------------------------------------------------------------
 
@@ -271,6 +290,12 @@ class LaunchdHost(LogFiles):
     def by_hand(self, slug: str) -> str:
         return f"launchctl bootout {launchctl.target(launchctl.domain(), names.task(slug))}"
 
+    def shown(self, slug: str) -> str:
+        return f"launchctl print {launchctl.target(launchctl.domain(), names.task(slug))}"
+
+    def strayed(self) -> dict[str, float]:
+        return arming.strayed(self.folders)
+
     def housekeeping(self) -> str:
         return f"launchctl kickstart {launchctl.target(launchctl.domain(), names.HOUSEKEEPING)}"
 
@@ -284,7 +309,7 @@ class LaunchdHost(LogFiles):
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         from keiji.launchd import checkup
 
-        return list(checkup.of_task(self.folders, task, self.render(task, command)))
+        return list(checkup.of_task(task, self.render(task, command), self.housekeeping()))
 
     def loaded_findings(self, schedules: Mapping[str, Schedule]) -> list[Finding]:
         from keiji.launchd import checkup
@@ -434,26 +459,6 @@ class LaunchdHost(LogFiles):
                     return True
             time.sleep(_LOOK)
         return False
-
-    def _ending(self, slug: str) -> Ending:
-        """From the run file: launchd knows no runs, and a run that could speak needs no judge."""
-        entry = running.running_entry(self.folders, slug)
-        if entry is None:
-            return Ending(is_active=self._is_starting(slug))
-        if running.is_alive(entry) and entry.boot == self.boot():
-            return Ending(is_active=True, run=entry.id)
-        if entry.boot != self.boot():
-            return Ending(run="", result="signal")
-        job = launchctl.find(names.task(slug))
-        number = job.signal if job and job.signal else int(signal.SIGKILL)
-        return Ending(run=entry.id, result="signal", by_signal=True, status=number)
-
-    def _is_starting(self, slug: str) -> bool:
-        """Whether a process is there that may begin a run; a resident one is there anyway."""
-        if arming.is_resident(slug):
-            return False
-        jobs = (launchctl.find(label) for label in (names.task(slug), names.once(slug)))
-        return any(job is not None and job.pid is not None for job in jobs)
 
 
 def _is_ours(path: Path) -> bool:

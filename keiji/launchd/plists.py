@@ -94,6 +94,7 @@ def render_task(
     note = f"Changes are lost at the next build of {task.name}. Schedule: {task.schedule}"
     if plan.entries:
         note += f"; by the clock of {machine}"
+        agent["command"] = [*agent["command"], "--machine", machine]
     text = Agent(
         **agent, note=note, entries=plan.entries, at_load=plan.at_load, is_resident=plan.is_resident
     ).text()

@@ -165,6 +165,9 @@ class SystemdHost(HostLogs):
         # quietly: to warn that the timer can start it again takes systemctl 75 ms
         systemctl.call("stop", "--quiet", "--", names.service(slug), timeout=_STOP_PATIENCE)
 
+    def end_remains(self, slug: str) -> None:
+        """systemd ends whatever a unit has begun together with it."""
+
     def ending(self, slug: str) -> Ending:
         return self.endings_of([slug])[slug]
 
@@ -253,6 +256,12 @@ class SystemdHost(HostLogs):
 
     def by_hand(self, slug: str) -> str:
         return f"systemctl --user stop {names.timer(slug)} {names.service(slug)}"
+
+    def shown(self, slug: str) -> str:
+        return f"systemctl --user status keiji-{slug}"
+
+    def strayed(self) -> dict[str, float]:
+        return {}  # timers name their zones
 
     def housekeeping(self) -> str:
         return f"systemctl --user start {names.HOUSEKEEPING.removesuffix('timer')}service"
