@@ -102,7 +102,7 @@ def is_resident(slug: str) -> bool:
 
 
 def strayed(folders: Folders) -> dict[str, float]:
-    """The tasks whose plists go by another clock than this machine's → what was due last and is dealt with."""
+    """The tasks whose plists go by another clock than the machine's → what was due last and is dealt with."""
     from keiji.launchd import calendar
 
     zone, found = calendar.local_zone(), {}

@@ -8,7 +8,6 @@ import signal
 import time
 
 import pytest
-from fake_launchd import FakeLaunchd
 from runner_build import PYTHON
 from test_launchd_manager import LABEL, NOON, Mac, fake, mac, started, until  # noqa: F401 - fixtures
 
@@ -53,7 +52,8 @@ def test_a_run_that_could_not_be_started_is_recorded_and_held(
     judge(started)
 
     held = latches.latch(started.folders, "demo")
-    assert held and said in held.error
+    assert held
+    assert said in held.error
     assert f"launchctl print gui/{os.getuid()}/{LABEL}" in held.error
     assert started.results() == ["failed"]
     assert started.host.failed() == [], "the agent rests"
@@ -92,7 +92,8 @@ def test_a_run_that_is_asked_for_and_can_t_be_started_is_told_at_once(started: M
 
 
 def test_a_function_is_ended_before_its_dead_run_is_recorded(mac: Mac) -> None:  # noqa: F811
-    code = "import os, time\ndef function():\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
+    code = "import os, time\ndef function():\n"
+    code += "    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
     mac.init()
     mac.build(function=code.replace("'pid'", repr(str(mac.folders.home / "pid"))))
     mac.host.start_system()
