@@ -8,10 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gi.repository import Gio, GLib
-
-_LEFT = (Gio.FileMonitorEvent.DELETED, Gio.FileMonitorEvent.MOVED_OUT)
-_MEANINGLESS = (Gio.FileMonitorEvent.ATTRIBUTE_CHANGED, Gio.FileMonitorEvent.PRE_UNMOUNT)
+from keiji.bus.glib import Gio, GLib
 
 Seen = Callable[[str, bool], None]
 
@@ -39,7 +36,8 @@ class Monitor:
             self._monitor.cancel()
 
     def _changed(self, _: Any, file: Any, other: Any, event: Any) -> None:
-        if event in _MEANINGLESS:
+        kinds = Gio.FileMonitorEvent
+        if event in (kinds.ATTRIBUTE_CHANGED, kinds.PRE_UNMOUNT):
             return
         path = file.get_path()
         if path == str(self.folder):
@@ -47,8 +45,8 @@ class Monitor:
                 for name in os.listdir(self.folder):
                     self._tell(name, True)
             return
-        self._tell(file.get_basename(), event not in _LEFT and event != Gio.FileMonitorEvent.RENAMED)
-        if event == Gio.FileMonitorEvent.RENAMED:  # from one name to another in this folder
+        self._tell(file.get_basename(), event not in (kinds.DELETED, kinds.MOVED_OUT, kinds.RENAMED))
+        if event == kinds.RENAMED:  # from one name to another in this folder
             self._tell(other.get_basename(), True)
 
     def _tell(self, name: str, is_there: bool) -> None:

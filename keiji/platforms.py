@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 def host_name() -> str:
     """``linux`` or ``macos``; ``KEIJI_HOST`` says which to act as."""
-    name = os.environ.get("KEIJI_HOST") or ("macos" if sys.platform == "darwin" else "linux")
+    name = os.environ.get("KEIJI_HOST") or _machine()
     if name not in ("linux", "macos"):
         raise UnsupportedHere(f"KEIJI_HOST={name}: linux or macos is allowed")
     return name
 
 
 def is_acted() -> bool:
-    """Whether keiji was told which host to act as, on whatever machine; tests do."""
-    return "KEIJI_HOST" in os.environ
+    """Whether keiji acts as a host that this machine is not; tests do."""
+    return host_name() != _machine()
+
+
+def _machine() -> str:
+    return "macos" if sys.platform == "darwin" else "linux"
 
 
 def passed_on() -> dict[str, str]:

@@ -9,30 +9,42 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-from gi.repository import Gio, GLib
-from pydbus import SessionBus
-from pydbus.generic import signal as dbus_signal
-from pydbus.registration import ObjectRegistration, ObjectWrapper
 
 from keiji import __version__, platforms
 from keiji.bus import interface, service
 from keiji.bus.following import Following
+from keiji.bus.glib import Gio, GLib
 from keiji.directives import Directive, Verb
 from keiji.errors import KeijiError
 from keiji.folders import Folders
 from keiji.records import FIELDS
 
+try:
+    from pydbus import SessionBus
+    from pydbus.generic import signal as dbus_signal
+    from pydbus.registration import ObjectRegistration, ObjectWrapper
+except ImportError:
+    if platforms.transport() == "dbus":
+        raise
+    ObjectWrapper, dbus_signal = object, object  # macOS imports all modules; it never runs this one
+
 _GRACE = 50  # milliseconds in which calls that were on their way to the name still arrive
 _PATIENCE = 5000  # milliseconds for the message bus itself
 _DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-# GLib hands each call over with a reference that PyGObject does not know of, until 2.84:
-# https://docs.gtk.org/gio/method.DBusConnection.register_object_with_closures2.html
-_OWNS_CALLS = GLib.check_version(2, 84, 0) is not None
 _VERBS = {verb.value.capitalize(): verb for verb in Verb}
 _FIELDS = {**FIELDS, "State": "state", "Host": "host"}
+
+
+@cache
+def _owns_calls() -> bool:
+    """Whether GLib hands each call over with a reference that PyGObject does not know of, as until 2.84.
+
+    https://docs.gtk.org/gio/method.DBusConnection.register_object_with_closures2.html
+    """
+    return GLib.check_version(2, 84, 0) is not None
 
 
 class Published:
@@ -62,7 +74,7 @@ class Calls(ObjectWrapper):  # type: ignore[misc]
     def call_method(
         self, connection: Any, sender: str, path: str, of: str, method: str, parameters: Any, invocation: Any
     ) -> None:
-        if _OWNS_CALLS:
+        if _owns_calls():
             invocation._unref()  # else neither the call nor what it says is ever freed
         if of == interface.NAME:
             self.service.call(method, sender, parameters.unpack(), invocation)

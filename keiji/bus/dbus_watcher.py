@@ -8,9 +8,8 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
-from gi.repository import Gio, GLib
-
 from keiji.bus import interface
+from keiji.bus.glib import Gio, GLib
 from keiji.errors import BusUnavailable
 
 _DAEMON, _DAEMON_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
-from gi.repository import GLib
-
+from keiji.bus.glib import GLib
 from keiji.errors import InvalidName, KeijiError
 from keiji.folders import Folders
 from keiji.monitors import Monitor

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gi.repository import Gio, GLib
-
+from keiji.bus.glib import Gio, GLib
 from keiji.monitors import Monitor
 from keiji.systemd import arming, names
 
@@ -18,7 +17,7 @@ _MANAGER, _TIMER = f"{_NAME}.Manager", f"{_NAME}.Timer"
 _DAEMON, _DAEMON_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _PATIENCE = 2000  # milliseconds; a manager that is reloading answers when it is done
-_NO_FLAGS = Gio.DBusSignalFlags.NONE
+_NO_FLAGS = 0
 
 
 class UnitSignals:
