@@ -25,7 +25,7 @@ def change(mac: Mac, **keys: object) -> None:  # noqa: F811
     loading.unload(LABEL)
     loading.load(mac.folders, LABEL)
     mac.fake.fire(LABEL)
-    until(lambda: mac.fake.job(LABEL)["minder"] is None)
+    until(lambda: not mac.fake.job(LABEL)["minder"])
 
 
 def judge(mac: Mac) -> None:  # noqa: F811
@@ -60,11 +60,11 @@ def test_a_run_that_could_not_be_started_is_recorded_and_held(
 
 
 def test_a_start_that_failed_is_told_of_once(started: Mac) -> None:  # noqa: F811
-    change(started, ProgramArguments=["/gone/python"])
+    change(started, ProgramArguments=[PYTHON, "-c", "raise SystemExit(1)"])
     first, second = (started.host.ending("demo").run for _ in range(2))
 
     started.fake.fire(LABEL)
-    until(lambda: started.fake.job(LABEL)["runs"] == 2 and started.fake.job(LABEL)["minder"] is None)
+    until(lambda: started.fake.job(LABEL)["runs"] == 2 and not started.fake.job(LABEL)["minder"])
 
     assert first == second != started.host.ending("demo").run
 
@@ -75,13 +75,13 @@ def test_a_run_that_failed_and_is_recorded_is_no_failed_start(mac: Mac) -> None:
     mac.host.start_system()
     mac.ask()
     until(lambda: mac.results() == ["failed"])
-    until(lambda: mac.fake.job(LABEL)["minder"] is None)
+    until(lambda: not mac.fake.job(LABEL)["minder"])
 
     assert mac.host.failed() == []
 
 
 def test_a_run_that_is_asked_for_and_can_t_be_started_is_told_at_once(started: Mac) -> None:  # noqa: F811
-    change(started, ProgramArguments=["/gone/python"])
+    change(started, ProgramArguments=[PYTHON, "-c", "raise SystemExit(1)"])
     begun = time.monotonic()
 
     run = started.ask()
@@ -127,6 +127,7 @@ def test_a_plist_of_a_clock_that_the_machine_has_left_is_told_and_made_up_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert started.host.strayed() == {}
+    until(lambda: not started.fake.job(LABEL)["minder"])  # it looks for what was missed when it is loaded
     started.folders.last("demo").write_text("1000.000000\n")
     monkeypatch.setattr(calendar, "local_zone", lambda: "Asia/Kathmandu")
 
