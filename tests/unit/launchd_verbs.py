@@ -41,6 +41,7 @@ class Machine:
     """What launchd knows. `throttle` and `patience`: what its ten seconds from start to start, and those
     from SIGTERM to SIGKILL, are multiplied by. `added`: label → words that a job gets beyond its own.
     `loaded_says`: what a second bootstrap is answered. `is_frank`: it says why it refuses, as to root.
+    `others`: keys that a plist may have though keiji writes none of them.
     """
 
     domains: list[str] = field(default_factory=lambda: ["gui", "user"])
@@ -50,6 +51,7 @@ class Machine:
     loaded_says: int = 5
     is_frank: bool = False
     allowed: bool = True  # in Login Items, of which launchctl says nothing
+    others: set[str] = field(default_factory=set)
     added: dict[str, list[str]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     disabled: dict[str, bool] = field(default_factory=dict)
@@ -119,7 +121,7 @@ def bootstrap(machine: Machine, rest: list[str]) -> Answer:
             label = plist["Label"]
         except Exception:
             return 5, REFUSED
-        if wrong := faulty(plist, path):
+        if wrong := faulty(plist, path, KEYS | machine.others):
             return breach(machine, wrong)
         if refusal := refused(machine, domain, path, plist):
             return refusal
@@ -150,9 +152,9 @@ def refused(machine: Machine, domain: str, path: str, plist: dict[str, Any]) -> 
     return (5, REFUSED) if number else ""
 
 
-def faulty(plist: dict[str, Any], path: str) -> str:
+def faulty(plist: dict[str, Any], path: str, known: set[str]) -> str:
     """What launchd would pass over in silence."""
-    unknown = set(plist) - KEYS
+    unknown = set(plist) - known
     if unknown:
         return f"{path} has the keys {unknown}"
     if plist["Label"] != Path(path).stem:
