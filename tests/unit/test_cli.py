@@ -105,6 +105,7 @@ cli.main([])
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_told(keiji):
     with open("/dev/full", "w") as full:
         complaint = keiji("--help", status=1, stdout=full).stderr

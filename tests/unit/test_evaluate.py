@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -469,7 +470,7 @@ def test_the_process_serves_on_after_a_mistake(evaluate: Evaluate, task: Path) -
 
 
 def test_an_interpreter_that_does_not_answer_is_named(folders: Folders, task: Path, tmp_path: Path) -> None:
-    made = dataclasses.replace(ready(folders), python="/bin/false")
+    made = dataclasses.replace(ready(folders), python=str(shutil.which("false")))
 
     with (
         Evaluator(made) as evaluator,

@@ -6,6 +6,7 @@ The tasks' runs are really run, by the runner of a build made by hand.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,7 +99,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLaunch
     monkeypatch.setenv("PATH", f"{stand_in.bin}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEIJI_HOST", "macos")
-    monkeypatch.setattr(sys, "executable", "/bin/true")  # what keiji's own agents run is not looked at here
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))  # what keiji's own agents run is no matter
     yield stand_in
     stand_in.close()
     assert stand_in.state["breaches"] == []
@@ -560,7 +561,7 @@ def test_a_print_that_makes_no_sense_is_made_up_for_by_list(mac: Mac, said: str)
 
 def test_list_tells_how_a_process_ended_as_wait_has_it(started: Mac) -> None:
     names.plist(LABEL).write_text(
-        names.plist(LABEL).read_text().replace(PYTHON, "/bin/false")  # whose status is 1: 256 in `list`
+        names.plist(LABEL).read_text().replace(PYTHON, str(shutil.which("false")))  # status 1: 256 in `list`
     )
     loading.unload(LABEL)
     loading.load(started.folders, LABEL)

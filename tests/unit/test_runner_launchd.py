@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from keiji.runfile import fields
 DAY = 86400.0
 OTHER = "f" * 32
 LOOP = {"LOOP": True, "PERIOD": 1.0, "PHASE": 0.25}
+BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
+if sys.platform == "darwin":
+    BOOT_ID = ["sysctl", "-n", "kern.bootsessionuuid"]
 
 
 def build(tmp_path: Path, function: str = HELLO, **constants: object) -> Build:
@@ -25,7 +29,7 @@ def build(tmp_path: Path, function: str = HELLO, **constants: object) -> Build:
 
 def leave_behind(made: Build, pid: int, boot: str | None = None) -> None:
     """The file of a run that has not ended."""
-    boot = boot or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = boot or subprocess.check_output(BOOT_ID, text=True).strip()
     head = f"keiji 1\nid={OTHER}\ntask=demo\nbuild=abc\npid={pid}\nboot={boot}\nwhy=timer\nbegan=1.000000\n"
     made.write("running/demo", head)
 
