@@ -13,6 +13,7 @@ import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from keiji import executables, files, installer, kit
 from keiji.errors import EnvironmentFailed
@@ -132,10 +133,20 @@ def _prune(folders: Folders, named: set[str]) -> None:
             _remove(folder)
 
 
+class _Builder(venv.EnvBuilder):
+    """Links to `interpreter`; its base would name a version of Homebrew's, which an upgrade removes."""
+
+    def ensure_directories(self, env_dir: str | os.PathLike[str]) -> SimpleNamespace:  # type: ignore[override]
+        found: SimpleNamespace = super().ensure_directories(env_dir)
+        found.executable = interpreter()
+        found.python_dir = os.path.dirname(found.executable)
+        return found
+
+
 def _create(folder: Path) -> None:
     """An empty environment; without pip this works where Debian's python3-venv is missing."""
     try:
-        venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
+        _Builder(symlinks=True, with_pip=False).create(folder)
     except OSError as error:
         raise EnvironmentFailed(f"{folder} could not be made: {error}") from None
     if not (folder / "bin" / "python").exists():

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import re
+
+# A folder that is called by its version, and how a link to it is called that the next version gets, too.
+_FOLDERS = (
+    (r"(.*)/Cellar/([^/]+)/[^/]+", r"\1/opt/\2"),  # Homebrew's: the old folder is gone after an upgrade
+    (r"(.*/[a-z]+-\d+\.\d+)\.\d+[a-z\d]*([+-][^/]+)", r"\1\2"),  # uv's: a link for each minor version
+)
 
 
 def lasting(path: str) -> str:
-    """The same file by Homebrew's ``opt``, where `path` lies in its Cellar; else `path`.
-
-    A folder of the Cellar is called by the version and is gone after an upgrade; the link ``opt/FORMULA``
-    then names the next one.
-    """
-    before, cellar, inside = path.rpartition("/Cellar/")
-    formula, _, rest = inside.partition("/")
-    version, _, rest = rest.partition("/")
-    linked = Path(before, "opt", formula)
-    if not (cellar and rest) or os.path.realpath(linked) != os.path.realpath(
-        f"{before}/Cellar/{formula}/{version}"
-    ):
-        return path
-    return str(linked / rest)
+    """The same file by a link without the version, where Homebrew or uv has one to it; else `path`."""
+    for folder, link in _FOLDERS:
+        found = re.match(f"{folder}(?=/.)", path)
+        if found and os.path.realpath(found[0]) == os.path.realpath(found.expand(link)):
+            return found.expand(link) + path[found.end() :]
+    return path
