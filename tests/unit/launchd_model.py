@@ -83,6 +83,8 @@ def runs(
     constants = calendar.firing(schedule, slug)
     config = SimpleNamespace(SCHEDULE=None, JITTER=0.0, SLUG=slug, **constants)
     clock, memory, found = Clock(), [armed.timestamp()], []
+    starts = list(starts)
+    last = starts[-1].timestamp() + 3600 if starts else 0.0
 
     def due(config: Any, at: float) -> float | None:
         last = schedule.last_time(datetime.fromtimestamp(at, UTC), timedelta(seconds=config.PHASE))
@@ -112,7 +114,8 @@ def runs(
                 found.append(datetime.fromtimestamp(memory[0], UTC))
                 clock.now += took
                 runner_rare._take_due(run)
-                if not runner_launchd.misses_next(run):
+                # A period that is shorter than its runs would keep the process for ever.
+                if not runner_launchd.misses_next(run) or clock.now > last:
                     break
                 run.began = clock.now  # anew, in the same process
     return found

@@ -227,6 +227,7 @@ def test_disarming_lets_a_run_go_on_and_begins_no_other(mac: Mac) -> None:
 
     assert mac.host.ending("demo").is_active
     assert not mac.is_armed
+    files.write(mac.folders.stopping("demo"), "*\n")
     mac.host.stop_run("demo")
     mac.folders.last("demo").write_text("1000.000000\n")
     mac.fake.fire(LABEL)
