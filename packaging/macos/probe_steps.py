@@ -39,7 +39,6 @@ again, _ = activate(b"Bus")
 names = [each.getsockname() for each in found]
 found[0].setblocking(True)
 caller, _ = found[0].accept()
-caller.setblocking(True)
 said = {"failure": failure, "unknown": unknown, "again": again, "names": names}
 caller.sendall(json.dumps(said).encode())
 caller.close()
@@ -163,8 +162,7 @@ def calendar(probe: Recorder) -> None:
     with probe.agent(MARKS, StartCalendarInterval=[_entry(due)]) as agent:
         agent.bootstrap()
         probe.wait(agent.times, 180)
-        probe.note("due at", due.timestamp())
-        probe.note("starts at", agent.times())
+        probe.note("due and starts at", [due.timestamp(), *agent.times()])
         agent.call("print")
 
 
