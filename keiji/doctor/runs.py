@@ -92,9 +92,11 @@ def _is_left(folders: Folders, path: Path) -> bool:
 def _locks(patient: Patient) -> Iterator[Finding]:
     for path in sorted(listed(patient.folders.run / "locks")):
         if _is_locked(path):
-            # fuser and lsof are not everywhere
-            look = f"`grep ':{path.stat().st_ino} ' /proc/locks`"
-            remedy = f"if that lasts, {look} has the process in its fifth column"
+            # Not every Linux has fuser or lsof; every Mac has.
+            look = f"`lsof {path}` names the process"
+            if os.path.exists("/proc/locks"):
+                look = f"`grep ':{path.stat().st_ino} ' /proc/locks` has the process in its fifth column"
+            remedy = f"if that lasts, {look}"
             yield note("it is being changed by another keiji command", remedy, path.name)
 
 

@@ -58,9 +58,8 @@ def arm(folders: Folders, slugs: Iterable[str], boot: str, rested: Mapping[str, 
         mark(state(folders, "resting", slug), False)
         _arm(folders, slug, jobs)
         if slug in rested:
-            _look(
-                slug
-            )  # what was due meanwhile has had no firing, or one that a plist without RunAtLoad lost
+            # What was due meanwhile has had no firing, or one that a plist without RunAtLoad lost.
+            _look(slug)
     return idle
 
 
@@ -129,9 +128,13 @@ def coming(schedule: Schedule, slug: str, after: datetime, n: int) -> list[datet
 def _arm(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> None:
     label = names.task(slug)
     if label in jobs and not loading.is_current(folders, label):
-        if is_running(folders, slug):
+        rest = state(folders, "resting", slug)
+        mark(rest, True)  # a run that began now would be ended by the unloading
+        if not is_running(folders, slug):
+            loading.unload(label)
+        mark(rest, False)
+        if label in launchctl.loaded():
             return  # housekeeping has launchd read it once the run has ended
-        loading.unload(label)
     elif label in jobs:
         _wake(slug)
         return

@@ -24,6 +24,7 @@ def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
         Check(UNIT_FOLDER, folder),
         Check(OWN_UNITS, lambda: own(wanted), (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("switched-off", lambda: switched_off(folders), (FOLDERS, MANAGER)),
+        Check("closed-folders", lambda: closed(folders)),
     ]
 
 
@@ -72,6 +73,16 @@ def switched_off(folders: Folders) -> Iterator[Finding]:
             yield error("its agent is switched off in launchd", where, slug)
     if off.get(names.HOUSEKEEPING):
         yield error(f"{names.HOUSEKEEPING} is switched off in launchd", where)
+
+
+def closed(folders: Folders) -> Iterator[Finding]:
+    """Whether macOS keeps agents out of keiji's folders; each run reads its ``.env`` in the workspace."""
+    places = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents")
+    shut = [*(Path.home() / place for place in places), Path("/Volumes")]
+    for name, path in (("KEIJI_WORKSPACE", folders.workspace), ("KEIJI_HOME", folders.home)):
+        if any(path.resolve().is_relative_to(place.resolve()) for place in shut):
+            said = f"{path} lies where macOS lets no agent read"
+            yield warning(said, f"have {name} name a folder that is not in {', '.join(places)} or /Volumes")
 
 
 def loaded(folders: Folders, slugs: Iterable[str]) -> Iterator[Finding]:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from keiji import files, running
-from keiji.errors import BusUnavailable, HostFailed, NotInitialised
+from keiji.errors import BusUnavailable, HostFailed
 from keiji.findings import Check, Finding
 from keiji.folders import Folders
 from keiji.host import Ending, Timer
-from keiji.launchd import arming, launchctl, loading, names, runs
-from keiji.logfiles import SCHEDULER, LogFiles
+from keiji.launchd import arming, invoking, launchctl, loading, names, own, runs
+from keiji.logfiles import LogFiles
 from keiji.schedule import Schedule
 from keiji.task import Task
-
-_START_PATIENCE = 15.0  # seconds; launchd starts no agent twice within ten
-_STOP_PATIENCE = 22.0  # seconds until a run that is deaf to SIGTERM is killed
-_KILL_PATIENCE = 5.0
-_BUS_PATIENCE = 150.0  # it finishes what is in flight
-_TELLING = 1.0  # seconds in which a runner that took a request tells of its run
-_ASK_AGAIN = 0.3
-_LOOK = 0.05
-_OWN = (names.HOUSEKEEPING, names.STARTUP)
-_WRITTEN = "<!-- Written by keiji."
 
 
 class LaunchdHost(LogFiles):
@@ -90,12 +75,12 @@ class LaunchdHost(LogFiles):
         return arming.installed()
 
     def is_enabled(self, slug: str) -> bool:
-        return self.is_installed(slug) and not self._disabled(slug).exists()
+        return own.is_enabled(self.folders, slug)
 
     def set_enabled(self, slug: str, enabled: bool) -> None:
         arming.mark(self._disabled(slug), not enabled)
         # launchd loads at login whatever lies there and is not switched off.
-        loading.switch(names.task(slug), enabled and self._is_to_run())
+        loading.switch(names.task(slug), enabled and own.is_to_run(self.folders))
 
     def reload(self) -> None:
         """launchd reads a plist when it loads it, and `arm` sees to that."""
@@ -133,64 +118,16 @@ class LaunchdHost(LogFiles):
             loading.taken(self.folders, label).unlink(missing_ok=True)
         # An override would keep a task of the same name from being loaded.
         loading.switch(names.task(slug), True)
-        for path in (self._disabled(slug), self._resting(slug), self._once(slug)):
+        for path in (self._disabled(slug), self._resting(slug), invoking.once_plist(self.folders, slug)):
             path.unlink(missing_ok=True)
 
     # -- runs -------------------------------------------------------------------------------
 
     def start_run(self, slug: str) -> str:
-        known = {self._entry_id(slug), *(path.name for path in self._done())}
-        failed_before = runs.ending(self.folders, slug, self.boot()).run
-        self._start(slug)
-        asked = taken = time.monotonic()
-        deadline = asked + _START_PATIENCE
-        while (now := time.monotonic()) < deadline:
-            if run := self._begun_since(slug, known):
-                return run
-            failed = runs.ending(self.folders, slug, self.boot())
-            if failed.result != "success" and failed.run not in {failed_before, *known}:
-                self._judge_soon()
-                return failed.run
-            if self.folders.requested(slug).exists():
-                taken = now
-                if now - asked > _ASK_AGAIN:
-                    asked = now
-                    self._ask_again(slug)
-            elif now - taken > _TELLING:
-                return ""
-            time.sleep(_LOOK)
-        raise HostFailed(f"launchd did not start {names.task(slug)} within {_START_PATIENCE:.0f} s")
-
-    def _judge_soon(self) -> None:
-        """Have housekeeping record a run that could not be started, and hold its task."""
-        with suppress(HostFailed):
-            if job := launchctl.find(names.HOUSEKEEPING):
-                arming.kickstart(job)
+        return invoking.start(self.folders, slug, self.boot())
 
     def stop_run(self, slug: str) -> None:
-        entry = running.running_entry(self.folders, slug)
-        for label in (names.task(slug), names.once(slug)):
-            job = launchctl.find(label)
-            if job is None or job.pid is None:
-                continue
-            is_loop = label == names.task(slug) and arming.is_resident(slug)
-            if is_loop and (entry is None or not running.is_alive(entry)):
-                continue  # it waits for its next time
-            # A resident runner ends the run by itself, kills it where it must, and goes on.
-            self._kill(job, "SIGUSR1" if is_loop else "SIGTERM")
-            if self._is_over(slug, label, job.pid, is_loop, _STOP_PATIENCE):
-                continue
-            if is_loop and entry:
-                with suppress(OSError):
-                    os.kill(entry.pid, signal.SIGKILL)
-            else:
-                self._kill(job, "SIGKILL")
-            if not self._is_over(slug, label, job.pid, is_loop, _KILL_PATIENCE):
-                raise HostFailed(f"the run of {label} (process {job.pid}) does not end")
-        if entry and not running.is_alive(entry):
-            self.end_remains(slug)
-        if not self._resting(slug).exists():
-            arming.make_up_for_firing(self.folders, slug)
+        invoking.stop(self.folders, slug)
 
     def ending(self, slug: str) -> Ending:
         return self.endings_of([slug])[slug]
@@ -218,74 +155,30 @@ class LaunchdHost(LogFiles):
         return [names.agent_folder()]
 
     def install_system(self) -> list[str]:
-        names.agent_folder().mkdir(parents=True, exist_ok=True)
-        changed = []
-        if self.choose_port:
-            self.choose_port()
-        for name, text in self._wanted().items():
-            path, label = names.agent_folder() / name, name[: -len(".plist")]
-            is_wanted = label == names.BUS or self._is_to_run()
-            if files.read(path) != text:
-                loading.unload(label, _BUS_PATIENCE if label == names.BUS else 20)
-                files.write(path, text, mode=0o644)
-                loading.switch(label, is_wanted)
-                changed.append(name)
-            if is_wanted and not launchctl.find(label) and not self._is_kept_down(label):
-                loading.load(self.folders, label)
-        return changed
+        return own.install(self.folders, self.choose_port)
 
     def remove_system(self) -> None:
-        self.stop_system()
-        written = {
-            path.stem: path for path in names.agent_folder().glob("io.keiji.*.plist") if _is_ours(path)
-        }
-        overrides = [name for name in launchctl.disabled(launchctl.domain()) if name.startswith("io.keiji.")]
-        for label in {*written, *launchctl.loaded()}:
-            loading.unload(label, _BUS_PATIENCE if label == names.BUS else 20)
-        for path in written.values():
-            path.unlink(missing_ok=True)
-        for label in {*written, *overrides}:
-            loading.switch(label, True)  # launchd has no other way to forget
+        own.remove(self.folders, self.tell)
 
     def start_system(self) -> tuple[list[str], list[str]]:
-        if not names.plist(names.HOUSEKEEPING).exists():
-            raise NotInitialised("keiji's own agents are not installed here: `keiji init` installs them")
-        arming.mark(self._started(), True)
-        for label in _OWN:
-            loading.switch(label, True)
-            if not launchctl.find(label):
-                loading.load(self.folders, label)
-        enabled = [slug for slug in self.installed() if self.is_enabled(slug)]
-        for slug in enabled:
-            loading.switch(names.task(slug), True)
-        due = [slug for slug in enabled if not self.folders.held(slug).exists()]
-        self.arm(due)
-        idle = self.idle(due)
-        self.tell(SCHEDULER, "INFO", f"started: {len(due) - len(idle)} tasks wait for their time")
-        return [slug for slug in due if slug not in idle], idle
+        return own.start(self.folders, self.boot(), self.tell)
 
     def stop_system(self) -> None:
-        if self._is_to_run():
-            self.tell(SCHEDULER, "INFO", "stopped: no task begins")
-        arming.mark(self._started(), False)
-        slugs = self.installed()
-        for label in (*map(names.task, slugs), *_OWN):
-            loading.switch(label, False)
-        self.disarm(slugs)
-        for label in _OWN:
-            if os.environ.get("XPC_SERVICE_NAME") != label:
-                loading.unload(label)
+        own.stop(self.folders, self.tell)
 
     def is_started(self) -> bool:
-        return self._is_to_run() and launchctl.find(names.HOUSEKEEPING) is not None
+        return own.is_to_run(self.folders) and launchctl.find(names.HOUSEKEEPING) is not None
 
     def advice(self) -> list[str]:
-        if launchctl.domain().startswith("gui/"):
-            return []
-        return [
-            "nobody is logged in at the screen: agents are loaded for this login only, and come back after a "
-            "reboot when you log in there; log in at the screen and run `keiji system start`"
-        ]
+        from keiji.launchd import checkup
+
+        found = [f"{closed.message}: {closed.remedy}" for closed in checkup.closed(self.folders)]
+        if not launchctl.domain().startswith("gui/"):
+            found.append(
+                "nobody is logged in at the screen: agents are loaded for this login only, and come back "
+                "after a reboot when you log in there; log in at the screen and run `keiji system start`"
+            )
+        return found
 
     def by_hand(self, slug: str) -> str:
         return f"launchctl bootout {launchctl.target(launchctl.domain(), names.task(slug))}"
@@ -304,7 +197,7 @@ class LaunchdHost(LogFiles):
     def checks(self) -> list[Check]:
         from keiji.launchd import checkup
 
-        return checkup.checks(self.folders, self._wanted())
+        return checkup.checks(self.folders, own.wanted(self.folders))
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         from keiji.launchd import checkup
@@ -319,7 +212,7 @@ class LaunchdHost(LogFiles):
     # -- the bus service --------------------------------------------------------------------
 
     def start_bus(self) -> None:
-        if self._is_kept_down(names.BUS):
+        if own.is_kept_down(names.BUS):
             raise BusUnavailable("the bus is kept down: `keiji system start --bus` lifts that")
         try:
             if not launchctl.find(names.BUS):
@@ -336,17 +229,17 @@ class LaunchdHost(LogFiles):
             ran = job is not None and job.pid is not None
             if stay:
                 loading.switch(names.BUS, False)
-                loading.unload(names.BUS, _BUS_PATIENCE)
+                loading.unload(names.BUS, own.BUS_PATIENCE)
             elif job and job.pid:
-                self._kill(job, "SIGTERM")
-                if not self._is_over("", names.BUS, job.pid, False, _BUS_PATIENCE):
+                invoking.kill(job, "SIGTERM")
+                if not invoking.is_over(self.folders, "", names.BUS, job.pid, False, own.BUS_PATIENCE):
                     raise BusUnavailable(f"the bus (process {job.pid}) does not end")
         except HostFailed as problem:
             raise BusUnavailable(problem.message) from None
         return ran
 
     def allow_bus(self) -> bool:
-        if not self._is_kept_down(names.BUS):
+        if not own.is_kept_down(names.BUS):
             return False
         loading.switch(names.BUS, True)
         loading.load(self.folders, names.BUS)
@@ -372,102 +265,3 @@ class LaunchdHost(LogFiles):
 
     def _resting(self, slug: str) -> Path:
         return arming.state(self.folders, "resting", slug)
-
-    def _once(self, slug: str) -> Path:
-        return arming.state(self.folders, "once", f"{names.once(slug)}.plist")
-
-    def _started(self) -> Path:
-        return arming.state(self.folders, "started")
-
-    def _is_to_run(self) -> bool:
-        return self._started().exists()
-
-    def _is_kept_down(self, label: str) -> bool:
-        return launchctl.disabled(launchctl.domain()).get(label, False)
-
-    def _wanted(self) -> dict[str, str]:
-        """keiji's own agents; the bus as soon as it has a port."""
-        from keiji.launchd import plists
-
-        texts = plists.render_own(self.folders)
-        port = _port(self.folders)
-        return {**texts, f"{names.BUS}.plist": plists.render_bus(self.folders, port)} if port else texts
-
-    def _start(self, slug: str) -> None:
-        """Ask the task's own agent for a run, or one for this run where that can't be asked."""
-        from keiji.launchd import plists
-
-        job = launchctl.find(names.task(slug))
-        if job and arming.is_resident(slug):
-            if job.pid is not None and not self._resting(slug).exists():
-                return None  # it sees the request by itself
-        elif job:
-            return arming.kickstart(job)
-        text = files.read(names.plist(names.task(slug)))
-        if text is None:
-            raise HostFailed(
-                f"{names.plist(names.task(slug))} is gone: `keiji system update` writes it again"
-            )
-        label, path = names.once(slug), self._once(slug)
-        loading.unload(label)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.write(path, plists.once_of(text, label))
-        loading.load(self.folders, label, path)
-        asked = launchctl.find(label)
-        if asked is None:
-            raise HostFailed(f"launchd has lost the agent {label}")
-        return arming.kickstart(asked)
-
-    def _entry_id(self, slug: str) -> str:
-        entry = running.running_entry(self.folders, slug)
-        return entry.id if entry else ""
-
-    def _done(self) -> Iterator[Path]:
-        return self.folders.done.iterdir() if self.folders.done.is_dir() else iter(())
-
-    def _begun_since(self, slug: str, known: set[str]) -> str:
-        """The run of the task that was not known before; it may have ended between two looks."""
-        if (run := self._entry_id(slug)) not in known:
-            return run
-        for path in self._done():
-            if path.name not in known and f"\ntask={slug}\n" in (files.read(path) or ""):
-                return path.name
-        return ""
-
-    def _ask_again(self, slug: str) -> None:
-        """launchd drops what is asked for while the process before is ending."""
-        job = launchctl.find(names.task(slug))
-        if job and job.pid is None:
-            arming.kickstart(job)
-
-    def _kill(self, job: launchctl.Job, name: str) -> None:
-        done = launchctl.call("kill", name, job.target)
-        if done.returncode not in {0} | launchctl.GONE:
-            raise HostFailed(f"launchctl kill {name} {job.target}: {launchctl.reason(done)}")
-
-    def _is_over(self, slug: str, label: str, pid: int, is_loop: bool, patience: float) -> bool:
-        """Whether the run, or where it is no resident one the process, ends within that time."""
-        before = self._entry_id(slug) if is_loop else ""
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if is_loop:
-                if self._entry_id(slug) != before or not arming.is_running(self.folders, slug):
-                    return True
-            else:
-                job = launchctl.find(label)
-                if job is None or job.pid != pid:
-                    return True
-            time.sleep(_LOOK)
-        return False
-
-
-def _is_ours(path: Path) -> bool:
-    return _WRITTEN in (files.read(path) or "")
-
-
-def _port(folders: Folders) -> int:
-    """The bus's port; 0 before it has one."""
-    try:
-        return int(json.loads(files.read(folders.run / "bus.json") or "{}").get("port", 0))
-    except (ValueError, AttributeError, TypeError):
-        return 0

@@ -254,6 +254,39 @@ def test_a_plist_that_changes_during_a_run_is_loaded_after_it(mac: Mac) -> None:
     assert loading.is_current(mac.folders, LABEL)
 
 
+def test_a_firing_amid_the_loading_of_another_plist_begins_nothing_that_this_would_end(
+    started: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unload = loading.unload
+
+    def later(label: str, patience: float = 20) -> bool:
+        started.folders.last("demo").write_text("1000.000000\n")
+        started.fake.fire(LABEL)
+        until(lambda: started.fake.job(LABEL)["minder"] is False)
+        return unload(label, patience)
+
+    until(lambda: started.fake.job(LABEL)["minder"] is False)
+    monkeypatch.setattr(loading, "unload", later)
+    started.build(Schedule().on().every_day().at("13:00").in_timezone("UTC"))
+
+    assert started.results() == []
+    assert started.is_armed
+
+
+@pytest.mark.parametrize(
+    "place", ["Documents/work", "Desktop", "Library/Mobile Documents/com~apple~CloudDocs"]
+)
+def test_a_workspace_that_agents_cannot_read_is_told(started: Mac, place: str) -> None:
+    home = Path(os.environ["HOME"])
+    (home / place).mkdir(parents=True)
+    shut = LaunchdHost(Folders(home / place, started.folders.home))
+
+    assert started.host.advice() == []
+    [told] = shut.advice()
+    assert str(home / place) in told
+    assert "KEIJI_WORKSPACE" in told
+
+
 def test_a_run_that_was_killed_is_told_from_one_that_goes_on(mac: Mac) -> None:
     mac.init()
     mac.build(function=WAITS)
