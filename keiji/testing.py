@@ -39,6 +39,7 @@ class MemoryHost:
         self.ills: list[Finding] = []  # what its own check finds
         self.loaded_ills: list[Finding] = []  # what its manager goes by
         self.reloads = 0
+        self.strays: dict[str, float] = {}  # units that go by another clock than the machine's
         self.system: bool | None = None  # None: keiji's own units are not installed
         self.bus_runs = False
         self.bus_stays_down = False
@@ -189,7 +190,7 @@ class MemoryHost:
         return f"memory show {slug}"
 
     def strayed(self) -> dict[str, float]:
-        return {}
+        return dict(self.strays)
 
     def housekeeping(self) -> str:
         return "memory keep house"

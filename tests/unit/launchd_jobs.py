@@ -171,6 +171,7 @@ class Job:
         environ = {**POOR, "XPC_SERVICE_NAME": self.label, **plist.get("EnvironmentVariables", {})}
         words = [*plist["ProgramArguments"], *self.machine.added.get(self.label, [])]
         null = "/dev/null"
+        self.runs += 1  # it is xpcproxy that is started, and becomes the program or fails to
         try:
             with (
                 open(plist.get("StandardOutPath", null), "ab") as out,
@@ -189,7 +190,6 @@ class Job:
         except OSError:
             self.last, self.waited = "78: EX_CONFIG", 78 << 8
             return None
-        self.runs += 1
         return process
 
     def _attend(self, listener: socket.socket) -> None:

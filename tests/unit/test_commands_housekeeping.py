@@ -16,7 +16,7 @@ from recording import a_run, an_entry, ended, without_database
 
 from keiji import latches, marks, running
 from keiji.commands import housekeeping
-from keiji.commands.housekeeping import finish_changes, keep_house, mend_arming, startup
+from keiji.commands.housekeeping import finish_changes, follow_clock, keep_house, mend_arming, startup
 from keiji.directives import Verb
 from keiji.errors import StoreUnavailable
 from keiji.host import Ending
@@ -142,6 +142,32 @@ def test_only_timers_that_wait_again_are_told_of(place: Place) -> None:
 
 
 # changes that were cut short
+
+
+def clocked(place: Place) -> list[str]:
+    with place.session.store() as store:
+        return follow_clock(place.session, store)
+
+
+def test_units_that_go_by_a_clock_which_the_machine_has_left_are_written_anew(place: Place) -> None:
+    place.add()
+    place.host.armed.clear()
+    place.host.strays = {"ping": 12.0, "somebody-elses": 12.0}
+
+    assert clocked(place) == ["ping"]
+
+    assert (place.host.armed, place.is_marked()) == ({"ping"}, False)
+
+
+def test_units_of_a_run_in_progress_are_left_to_the_next_hour(place: Place) -> None:
+    place.add()
+    place.host.armed.clear()
+    place.host.strays = {"ping": 12.0}
+    place.begin(an_entry().evolve(pid=os.getpid()))
+
+    assert clocked(place) == []
+
+    assert place.host.armed == set()
 
 
 def test_a_build_that_was_cut_short_is_brought_to_its_end(place: Place) -> None:

@@ -59,13 +59,15 @@ def test_a_run_that_could_not_be_started_is_recorded_and_held(
     assert started.host.failed() == [], "the agent rests"
 
 
-def test_a_start_that_failed_is_told_of_once(started: Mac) -> None:  # noqa: F811
-    change(started, ProgramArguments=[PYTHON, "-c", "raise SystemExit(1)"])
+@pytest.mark.parametrize("program", [[PYTHON, "-c", "raise SystemExit(1)"], ["/gone/python"]])
+def test_each_start_that_failed_is_told_of_once(started: Mac, program: list[str]) -> None:  # noqa: F811
+    change(started, ProgramArguments=program)
     first, second = (started.host.ending("demo").run for _ in range(2))
 
     started.fake.fire(LABEL)
     until(lambda: started.fake.job(LABEL)["runs"] == 2 and not started.fake.job(LABEL)["minder"])
 
+    assert first
     assert first == second != started.host.ending("demo").run
 
 
@@ -80,8 +82,12 @@ def test_a_run_that_failed_and_is_recorded_is_no_failed_start(mac: Mac) -> None:
     assert mac.host.failed() == []
 
 
-def test_a_run_that_is_asked_for_and_can_t_be_started_is_told_at_once(started: Mac) -> None:  # noqa: F811
-    change(started, ProgramArguments=[PYTHON, "-c", "raise SystemExit(1)"])
+@pytest.mark.parametrize("program", [[PYTHON, "-c", "raise SystemExit(1)"], ["/gone/python"]])
+def test_a_run_that_is_asked_for_and_can_t_be_started_is_told_at_once(
+    started: Mac,  # noqa: F811
+    program: list[str],
+) -> None:
+    change(started, ProgramArguments=program)
     begun = time.monotonic()
 
     run = started.ask()
