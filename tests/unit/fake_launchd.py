@@ -160,6 +160,17 @@ class FakeLaunchd:
             self.machine.jobs.clear()
         for job in jobs:
             assert job.gone.wait(30), f"{job.label} does not end"
+        self._end_remains()
+
+    def _end_remains(self) -> None:
+        """End what jobs have left in groups of their own; all of it runs under the person's folder."""
+        home = str(self.folder.parent)
+        said = _run(["ps", "-A", "-o", "pid=,args="], capture_output=True, encoding="utf-8").stdout
+        for row in said.splitlines():
+            number, _, arguments = row.strip().partition(" ")
+            if f"{home}/" in arguments and int(number) != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(number), signal.SIGKILL)
 
     def close(self) -> None:
         """End for good."""
