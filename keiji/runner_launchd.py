@@ -225,7 +225,7 @@ def _is_alive(pid: int, slug: str) -> bool:
         return False
     except OSError:
         return False
-    said = _output("/bin/ps", "-o", "args=", "-p", str(pid))
+    said = _output("/bin/ps", "-ww", "-o", "args=", "-p", str(pid))
     return said is None or f"/{slug}/" in said
 
 
