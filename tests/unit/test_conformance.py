@@ -35,7 +35,8 @@ def by_launchd(
     """The due times of the runs until `end`, of an agent that is loaded at `start`."""
     plan = agents.plan(schedule, slug, NOW, machine)
     at_load = [start] * plan.at_load
-    return runs(schedule, slug, [*at_load, *fires(plan.entries, machine, start, end)], start)
+    found = runs(schedule, slug, [*at_load, *fires(plan.entries, machine, start, end)], start)
+    return [time for time in found if time <= end]
 
 
 def due_within(schedule: Schedule, start: datetime, slug: str = "") -> tuple[list[datetime], datetime]:
