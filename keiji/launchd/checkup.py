@@ -23,6 +23,7 @@ def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
         Check(MANAGER, manager),
         Check(UNIT_FOLDER, folder),
         Check(OWN_UNITS, lambda: own(wanted), (FOLDERS, MANAGER, UNIT_FOLDER)),
+        Check("agents", lambda: agents(folders), (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("switched-off", lambda: switched_off(folders), (FOLDERS, MANAGER)),
         Check("closed-folders", lambda: closed(folders)),
     ]
@@ -60,6 +61,23 @@ def own(wanted: Mapping[str, str]) -> Iterator[Finding]:
             yield error(f"{name} is gone", "`keiji init`")
         elif found != text:
             yield error(f"{name} is not what keiji writes now", _UPDATE)
+
+
+def agents(folders: Folders) -> Iterator[Finding]:
+    """Whether launchd has keiji's own agents: what Login Items forbid it doesn't load, without a word."""
+    jobs, is_to_run = launchctl.loaded(), arming.state(folders, "started").exists()
+    start = "`keiji system start`, and if that fails look at System Settings > General > Login Items"
+    if is_to_run and names.HOUSEKEEPING not in jobs:
+        yield error("the scheduler should be started, and is not: launchd has not loaded its agents", start)
+    elif not is_to_run and any(not arming.state(folders, "resting", it).exists() for it in names.slugs(jobs)):
+        said = "to stop the scheduler was cut short: tasks run on schedule still"
+        yield warning(said, "`keiji system stop`, or `keiji system start`")
+    elif not is_to_run and arming.installed():
+        yield warning("the scheduler is stopped: no task runs on schedule", "`keiji system start`")
+    if launchctl.disabled(launchctl.domain()).get(names.BUS):
+        yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
+    elif names.BUS not in jobs and names.plist(names.BUS).exists():
+        yield warning("launchd has not loaded the bus's agent", start)
 
 
 def switched_off(folders: Folders) -> Iterator[Finding]:

@@ -9,9 +9,11 @@ import time
 
 import pytest
 from runner_build import PYTHON
-from test_launchd_manager import LABEL, NOON, Mac, fake, mac, started, until  # noqa: F401 - fixtures
+from test_launchd_manager import LABEL, NOON, Mac, fake, mac, started, until, with_bus  # noqa: F401 - fixtures
 
 from keiji import files, latches, running, verdict
+from keiji.errors import HostFailed
+from keiji.findings import Severity
 from keiji.launchd import arming, calendar, checkup, loading, names
 from keiji.task import Task
 
@@ -152,3 +154,46 @@ def test_a_plist_of_a_clock_that_the_machine_has_left_is_told_and_made_up_for(
 
 def test_a_plist_that_goes_by_no_clock_never_strays(mac: Mac) -> None:  # noqa: F811
     assert arming.machine_of({"ProgramArguments": ["/bin/true", "--zone", "UTC"]}) == ""
+
+
+# agents that launchd has not loaded
+
+
+def test_agents_that_should_be_loaded_and_are_not_are_found(started: Mac) -> None:  # noqa: F811
+    assert not [*checkup.agents(started.folders)]
+
+    started.fake.end()  # and at the next login Login Items keep launchd from loading them
+
+    (finding,) = checkup.agents(started.folders)
+    assert finding.severity is Severity.ERROR
+    assert "Login Items" in finding.remedy
+
+
+def test_a_scheduler_that_was_stopped_is_a_warning(started: Mac) -> None:  # noqa: F811
+    started.host.stop_system()
+
+    (finding,) = checkup.agents(started.folders)
+    assert (finding.severity, finding.remedy) == (Severity.WARNING, "`keiji system start`")
+
+
+def test_a_stop_of_the_scheduler_that_was_cut_short_is_a_warning(started: Mac) -> None:  # noqa: F811
+    started.fake.fault("disable", 5)  # the first of what it does
+    with pytest.raises(HostFailed):
+        started.host.stop_system()
+
+    (finding,) = checkup.agents(started.folders)
+    assert "tasks run on schedule still" in finding.message
+    started.host.stop_system()
+    assert "no task runs" in next(iter(checkup.agents(started.folders))).message
+
+
+def test_a_bus_that_was_stopped_or_is_not_loaded_is_a_warning(with_bus: Mac) -> None:  # noqa: F811
+    loading.unload(names.BUS)
+    assert [it.message for it in checkup.agents(with_bus.folders)] == [
+        "launchd has not loaded the bus's agent"
+    ]
+
+    with_bus.host.stop_bus(stay=True)
+
+    (finding,) = checkup.agents(with_bus.folders)
+    assert (finding.severity, finding.remedy) == (Severity.WARNING, "`keiji system start --bus`")
