@@ -96,8 +96,20 @@ def _await_second(run: "Run") -> bool:
             return False
         if not runner_tries.sleep(run, min(left, NAP)):
             return False
+    renew(run)
     begin_now(run)
     return True
+
+
+def renew(run: "Run") -> None:
+    """Begin anew with another build, when one has become current while this process waited."""
+    try:
+        build = posix.readlink(f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current")
+    except OSError:
+        raise SystemExit(0) from None  # the task is being deleted
+    if build != run.config.BUILD:
+        give_up_log()
+        runner.execv_now(sys.orig_argv[0] if "/" in sys.orig_argv[0] else sys.executable, sys.orig_argv)
 
 
 def begin_now(run: "Run") -> None:

@@ -31,7 +31,6 @@ class Loop:
         self.child = 0
         self.ends = False
         self.is_filed = bool(runner.captured)
-        self.current = f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current"
 
     def comes_back(self) -> bool:
         """True in a child, for a run; the parent never comes back."""
@@ -50,7 +49,7 @@ class Loop:
         while not self.ends and not runner_rare._exists(f"{run.folder}/held/{config.SLUG}"):
             if runner_launchd.rests(run):
                 break
-            self._renew()
+            runner_launchd.renew(run)
             now = time.time()
             is_asked = runner_rare._exists(f"{run.folder}/requested/{config.SLUG}")
             if is_asked or (now >= due and (config.GUARD or now - due <= config.GRACE)):
@@ -66,15 +65,6 @@ class Loop:
         """The next due time; the last is dealt with."""
         config = self.run.config
         return float((runner_rare._due(config, time.time()) or 0) + config.PERIOD)
-
-    def _renew(self) -> None:
-        """Begin anew with another build, when one is current."""
-        try:
-            build = posix.readlink(self.current)
-        except OSError:
-            raise SystemExit(0) from None  # the task is being deleted
-        if build != self.run.config.BUILD:
-            runner.execv_now(sys.orig_argv[0] if "/" in sys.orig_argv[0] else sys.executable, sys.orig_argv)
 
     def _is_child(self, previous: "dict[int, Any]", is_manual: bool) -> bool:
         """Fork; True in the child. The parent waits for its end, and speaks for it where it couldn't."""

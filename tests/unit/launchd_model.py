@@ -100,6 +100,7 @@ def runs(
         patch.object(runner_rare, "_skip", lambda run, why: False),
         patch.object(runner_tries, "sleep", clock.sleep),
         patch.object(runner_launchd, "time", clock),
+        patch.object(runner_launchd, "renew", lambda run: None),
         patch.object(runner_rare, "time", clock),
     ):
         for start in starts:

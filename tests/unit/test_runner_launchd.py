@@ -14,6 +14,7 @@ from runner_build import PYTHON, RUN_ID, START, WAIT, Build
 from test_runner_rare import HELLO, WAITS
 
 from keiji.runfile import fields
+from keiji.runner_start import write_runner
 
 DAY = 86400.0
 OTHER = "f" * 32
@@ -41,6 +42,20 @@ def gone() -> int:
         os._exit(0)
     os.waitpid(child, 0)
     return child
+
+
+def rebuild(made: Build) -> None:
+    """Another build is current from now on, whose function says so."""
+    new = made.folder.with_name("new")
+    made.folder.rename(new)
+    (new / "task" / "function.py").write_text("def function():\n    print('renewed')\n")
+    made.constants["BUILD"] = "new"
+    made.folder = new
+    write_runner(new, made.constants)
+    made._compile()
+    current = new.parent / "current"
+    current.unlink()
+    current.symlink_to("new")
 
 
 # guards
@@ -84,6 +99,19 @@ def test_a_run_begins_at_the_second_that_is_due(tmp_path: Path) -> None:
     made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=due % DAY, LEAD=30.0)
 
     assert float(made.run().record["began"]) >= due
+
+
+def test_a_run_is_of_the_build_that_is_current_when_it_is_due(tmp_path: Path) -> None:
+    due = time.time() + 3
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=due % DAY, LEAD=30.0)
+    made.write("last/demo", f"{time.time():.6f}\n")
+    process = made.start()
+    time.sleep(1.5)  # that it waits has no event to wait for
+
+    rebuild(made)
+
+    assert process.communicate(timeout=WAIT)[0] == "renewed\n"
+    assert [record["build"] for record in records(made)] == ["new"]
 
 
 @pytest.mark.parametrize("why", ["manual", "once"])
@@ -448,18 +476,7 @@ def test_a_resident_task_goes_on_with_the_build_that_is_current(tmp_path: Path) 
     process = made.start()
     assert lines(process, 1) == ["Pinging…\n"]
 
-    new = made.folder.with_name("new")
-    made.folder.rename(new)
-    (new / "task" / "function.py").write_text("def function():\n    print('renewed')\n")
-    made.constants["BUILD"] = "new"
-    made.folder = new
-    from keiji.runner_start import write_runner
-
-    write_runner(new, made.constants)
-    made._compile()
-    current = new.parent / "current"
-    current.unlink()
-    current.symlink_to("new")
+    rebuild(made)
     said = lines(process, 2)
     process.send_signal(signal.SIGTERM)
 
