@@ -32,7 +32,10 @@ asks_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="n
 def by_launchd(
     schedule: Schedule, machine: str, start: datetime, end: datetime, slug: str = "ping"
 ) -> list[datetime]:
-    """The due times of the runs until `end`, of an agent that is loaded at `start`."""
+    """The due times of the runs until `end`, of an agent that is loaded at `start`.
+
+    A process that waits for the next time when launchd fires takes that, too, and so may go on beyond `end`.
+    """
     plan = agents.plan(schedule, slug, NOW, machine)
     at_load = [start] * plan.at_load
     found = runs(schedule, slug, [*at_load, *fires(plan.entries, machine, start, end)], start)
@@ -88,6 +91,14 @@ def test_a_period_of_whole_minutes_is_kept_to_the_second(minutes, machine, data,
     due, end = due_within(schedule, start, slug or "ping")
 
     assert by_launchd(schedule, machine, start, end, slug or "ping") == due
+
+
+def test_a_period_that_is_due_a_second_before_launchd_fires_is_kept_to_the_second():
+    schedule = Schedule().run().every(1).minutes()
+    assert phase_of(60, "bacaa") == timedelta(seconds=59)
+    due, end = due_within(schedule, NOW, "bacaa")
+
+    assert by_launchd(schedule, "Asia/Kolkata", NOW, end, "bacaa") == due
 
 
 @pytest.mark.parametrize("machine", ZONES)

@@ -559,6 +559,8 @@ def test_a_taken_port_is_left_for_another_one(place: Place) -> None:
             assert found is not None
             assert found.port == service.door.port != port
             assert found.key == key
+            told = ("port taken", {"level": "warning", "port": port, "instead": found.port})
+            assert service.logged.count(told) == 1
             assert answer_to_ping(place)["version"] == __version__
 
 
