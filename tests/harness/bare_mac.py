@@ -16,7 +16,9 @@ import select
 import signal
 import socket
 import sys
+import sysconfig
 import time
+import urllib.request  # which would want a module of macOS's own later  # noqa: F401
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -48,6 +50,7 @@ class _Missing:
 
 
 def become() -> None:
+    sysconfig.get_config_vars()  # which are read once, from a file that is named after the platform
     sys.platform = "darwin"
     sys.meta_path.insert(0, _Missing())
     for name in [name for name in sys.modules if name.split(".")[0] in NOT_THERE]:

@@ -165,8 +165,8 @@ class FakeLaunchd:
     def _end_remains(self) -> None:
         """End what jobs have left in groups of their own; all of it runs under the person's folder."""
         home = str(self.folder.parent)
-        said = _run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, encoding="utf-8").stdout
-        for row in said.splitlines():
+        command = ["/bin/ps", "-A", "-ww", "-o", "pid=,args="]
+        for row in _run(command, capture_output=True, encoding="utf-8").stdout.splitlines():
             number, _, arguments = row.strip().partition(" ")
             if f"{home}/" in arguments and int(number) != os.getpid():
                 with contextlib.suppress(ProcessLookupError):

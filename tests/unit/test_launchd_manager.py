@@ -645,7 +645,7 @@ def test_a_job_that_can_not_be_spawned_has_ex_config_for_a_status(started: Mac, 
     job = launchctl.find(LABEL)
 
     assert job
-    assert (job.exit_code, job.pid, job.starts) == (78, None, 0)
+    assert (job.exit_code, job.pid, job.starts) == (78, None, 1)
 
 
 def test_no_agent_is_started_twice_within_its_throttle(mac: Mac) -> None:
