@@ -75,6 +75,12 @@ def disarm(folders: Folders, slugs: Iterable[str]) -> None:
             loading.unload(label)
 
 
+def firing(folders: Folders) -> list[str]:
+    """The tasks whose agents are loaded and not told to rest."""
+    loaded = names.slugs(launchctl.loaded())
+    return [slug for slug in loaded if not state(folders, "resting", slug).exists()]
+
+
 def timers(folders: Folders, slugs: Iterable[str]) -> dict[str, Timer]:
     """launchd tells no next time: it is the schedule's."""
     jobs = launchctl.loaded()
@@ -135,11 +141,19 @@ def _arm(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> None:
         mark(rest, False)
         if label in launchctl.loaded():
             return  # housekeeping has launchd read it once the run has ended
-    elif label in jobs:
+    elif label in jobs and not _is_leaving(label, jobs[label]):
         _wake(slug)
         return
     loading.switch(label, True)
     loading.load(folders, label)
+
+
+def _is_leaving(label: str, pid: int | None) -> bool:
+    """Whether a loaded agent will be gone in a moment: who unloaded it was cut short."""
+    if pid is None:
+        return False  # nothing keeps launchd from forgetting it at once
+    job = launchctl.find(label)
+    return job is None or loading.is_leaving(job)
 
 
 def _look(slug: str) -> None:

@@ -69,7 +69,7 @@ def agents(folders: Folders) -> Iterator[Finding]:
     start = "`keiji system start`, and if that fails look at System Settings > General > Login Items"
     if is_to_run and names.HOUSEKEEPING not in jobs:
         yield error("the scheduler should be started, and is not: launchd has not loaded its agents", start)
-    elif not is_to_run and any(not arming.state(folders, "resting", it).exists() for it in names.slugs(jobs)):
+    elif not is_to_run and arming.firing(folders):
         said = "to stop the scheduler was cut short: tasks run on schedule still"
         yield warning(said, "`keiji system stop`, or `keiji system start`")
     elif not is_to_run and arming.installed():

@@ -93,7 +93,7 @@ def _bootstrap(label: str, path: Path) -> None:
             )
         if done.returncode not in {launchctl.CATCH_ALL, *launchctl.LOADED}:
             raise HostFailed(_refused(label, launchctl.reason(done)))
-        if (job := launchctl.find(label)) and not _is_leaving(job):
+        if (job := launchctl.find(label)) and not is_leaving(job):
             return
         why = _why_never(label, path, domain)
         if why or time.monotonic() > deadline:
@@ -148,7 +148,8 @@ def _is_known(label: str) -> bool:
     return True
 
 
-def _is_leaving(job: launchctl.Job) -> bool:
+def is_leaving(job: launchctl.Job) -> bool:
+    """Whether launchd was told to forget the agent, and waits for its process to end."""
     return job.state in ("SIGTERMed", "SIGKILLed", "exited")
 
 

@@ -74,17 +74,26 @@ def start(folders: Folders, boot: str, tell: Tell) -> tuple[list[str], list[str]
 
 
 def stop(folders: Folders, tell: Tell) -> None:
-    """Have no task begin any more, also after the next login; runs in progress go on."""
+    """Have no task begin any more, also after the next login; runs in progress go on.
+
+    Until the last step it counts as started: one that is cut short is found at fault by the doctor, and
+    brought to its end by the next stop or start.
+    """
+    _rest(folders, arming.installed())
+    for label in _OWN:
+        loading.switch(label, False)
+        if os.environ.get("XPC_SERVICE_NAME") != label:
+            loading.unload(label)
     if is_to_run(folders):
         tell(SCHEDULER, "INFO", "stopped: no task begins")
     arming.mark(_started(folders), False)
-    slugs = arming.installed()
-    for label in (*map(names.task, slugs), *_OWN):
-        loading.switch(label, False)
+    _rest(folders, arming.firing(folders))  # what housekeeping, or a build, has armed meanwhile
+
+
+def _rest(folders: Folders, slugs: list[str]) -> None:
     arming.disarm(folders, slugs)
-    for label in _OWN:
-        if os.environ.get("XPC_SERVICE_NAME") != label:
-            loading.unload(label)
+    for slug in slugs:
+        loading.switch(names.task(slug), False)
 
 
 def wanted(folders: Folders) -> dict[str, str]:

@@ -67,9 +67,9 @@ class Mac:
         if self.host.is_started():
             self.host.arm(["demo"])
 
-    def write(self, schedule: Schedule) -> None:
-        task = Task("demo", "shows it", schedule, "a1b2", "host", "an-id")
-        command = [PYTHON, "-I", "-S", "-u", str(self.folders.current("demo") / START)]
+    def write(self, schedule: Schedule, name: str = "demo") -> None:
+        task = Task(name, "shows it", schedule, "a1b2", "host", "an-id")
+        command = [PYTHON, "-I", "-S", "-u", str(self.folders.current(name) / START)]
         for path, text in self.host.render(task, command).items():
             files.write(path, text, mode=0o644)
 

@@ -12,7 +12,6 @@ from runner_build import PYTHON
 from test_launchd_manager import LABEL, NOON, Mac, fake, mac, started, until, with_bus  # noqa: F401 - fixtures
 
 from keiji import files, latches, running, verdict
-from keiji.errors import HostFailed
 from keiji.findings import Severity
 from keiji.launchd import arming, calendar, checkup, loading, names
 from keiji.task import Task
@@ -174,17 +173,6 @@ def test_a_scheduler_that_was_stopped_is_a_warning(started: Mac) -> None:  # noq
 
     (finding,) = checkup.agents(started.folders)
     assert (finding.severity, finding.remedy) == (Severity.WARNING, "`keiji system start`")
-
-
-def test_a_stop_of_the_scheduler_that_was_cut_short_is_a_warning(started: Mac) -> None:  # noqa: F811
-    started.fake.fault("disable", 5)  # the first of what it does
-    with pytest.raises(HostFailed):
-        started.host.stop_system()
-
-    (finding,) = checkup.agents(started.folders)
-    assert "tasks run on schedule still" in finding.message
-    started.host.stop_system()
-    assert "no task runs" in next(iter(checkup.agents(started.folders))).message
 
 
 def test_a_bus_that_was_stopped_or_is_not_loaded_is_a_warning(with_bus: Mac) -> None:  # noqa: F811
