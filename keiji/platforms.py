@@ -41,10 +41,11 @@ def passed_on() -> dict[str, str]:
 
 def host(folders: Folders) -> Host:
     """The manager of this machine."""
+    carrier = transport()
     if host_name() == "linux":
         from keiji.systemd.manager import SystemdHost
 
-        if transport() == "dbus":
+        if carrier == "dbus":
             return SystemdHost(folders)
         from keiji.bus import loopback_client
 
@@ -67,6 +68,8 @@ def transport() -> str:
     name = os.environ.get("KEIJI_BUS") or ("dbus" if host_name() == "linux" else "loopback")
     if name not in ("dbus", "loopback"):
         raise UnsupportedHere(f"KEIJI_BUS={name}: dbus or loopback is allowed")
+    if name == "dbus" and host_name() == "macos":
+        raise UnsupportedHere("KEIJI_BUS=dbus: macOS has no session bus, only loopback is allowed")
     return name
 
 

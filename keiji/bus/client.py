@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from keiji import __version__
-from keiji.directives import Directive, Reply
+from keiji.directives import Directive, Reply, Verb
 from keiji.errors import BusUnavailable, UsageError
 from keiji.task import slug_of
 
@@ -23,6 +23,7 @@ PING = 5.0  # seconds; whoever is alive answers that at once
 _DIRECTIVE = 180.0  # seconds; a stop waits for the run's end, and others may be before it
 _PATIENCE = 20.0  # seconds in which a service that was started must be found; it may be leaving just then
 _PAUSE = 0.01
+_STOPPING = (Verb.STOP, Verb.RESTART, Verb.DISABLE, Verb.DELETE)  # what can be had by hand, too
 _NOT_THERE = "the bus was started and is not there: see `keiji system logs --bus`"
 
 
@@ -55,6 +56,8 @@ class Client(ABC):
         try:
             reply = self.ask(directive.verb.value.capitalize(), directive.task)
         except BusUnavailable as problem:
+            if directive.verb not in _STOPPING:
+                raise
             by_hand = f"without it, `{self.host.by_hand(slug)}` stops the task"
             raise BusUnavailable(f"{problem}\n{by_hand}") from None
         return Reply(*reply)

@@ -213,7 +213,8 @@ class LaunchdHost(LogFiles):
 
     def start_bus(self) -> None:
         if own.is_kept_down(names.BUS):
-            raise BusUnavailable("the bus is kept down: `keiji system start --bus` lifts that")
+            part = " --bus" if own.is_to_run(self.folders) else ""
+            raise BusUnavailable(f"the bus is stopped: `keiji system start{part}` starts it")
         try:
             if not launchctl.find(names.BUS):
                 loading.load(self.folders, names.BUS)

@@ -787,8 +787,16 @@ def test_a_bus_that_is_to_stay_down_is_started_by_nobody(with_bus: Mac) -> None:
     assert with_bus.host.stop_bus(stay=True) is False
 
     assert not with_bus.host.is_bus_answering()
-    with pytest.raises(BusUnavailable, match="kept down"):
+    with pytest.raises(BusUnavailable, match="`keiji system start`"):
         with_bus.host.start_bus()
     assert with_bus.host.allow_bus()
     assert with_bus.host.is_bus_answering()
     assert not with_bus.host.allow_bus()
+
+
+def test_a_bus_that_alone_was_stopped_is_started_alone(with_bus: Mac) -> None:
+    with_bus.host.start_system()
+    with_bus.host.stop_bus(stay=True)
+
+    with pytest.raises(BusUnavailable, match="`keiji system start --bus`"):
+        with_bus.host.start_bus()

@@ -137,6 +137,19 @@ def test_a_silent_squatter_is_not_waited_for_twice(place: Place, monkeypatch: py
     assert len(came) == 1
 
 
+@pytest.mark.parametrize("verb", Verb)
+def test_what_can_be_had_without_the_service_is_told_where_it_can_not_be_reached(
+    place: Place, verb: Verb
+) -> None:
+    place.host.bus_stays_down = True
+
+    with pytest.raises(BusUnavailable, match="the bus is stopped") as told:
+        send(place, Directive(verb, "ping"))
+
+    by_hand = "without it, `memory stop ping` stops the task"
+    assert (by_hand in told.value.message) == (verb in (Verb.STOP, Verb.RESTART, Verb.DISABLE, Verb.DELETE))
+
+
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400\r\n", b"{" + b"x" * wire.MOST, b'{"v": 2, "n": ""}\n'])
 def test_who_stays_at_the_port_and_is_not_keiji_is_told_with_the_remedy(place: Place, said: bytes) -> None:

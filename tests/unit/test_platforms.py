@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ import pytest
 import keiji
 from keiji import platforms
 from keiji.errors import UnsupportedHere
+from keiji.folders import Folders
 
 PACKAGE = Path(keiji.__file__).parent
 ASKING = {"sys.platform", "os.name", "os.uname", "posix.uname", "sys.getwindowsversion"}
+FOLDERS = Folders(Path("/work"), Path("/home"))
 NAMES = {"KEIJI_HOST", "KEIJI_BUS"}
 ALLOWED = {
     ("platforms.py", "sys.platform"),
@@ -85,6 +87,19 @@ def test_what_acts_as_another_host_has_its_services_act_so_too(monkeypatch: pyte
 
     assert platforms.is_acted()
     assert platforms.passed_on() == {"KEIJI_HOST": "macos", "PATH": "/a/stand-in:/usr/bin"}
+
+
+@pytest.mark.parametrize(
+    "ask", [platforms.transport, lambda: platforms.host(Folders(Path("/work"), Path("/home")))]
+)
+def test_macos_is_not_asked_for_a_session_bus(
+    ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEIJI_HOST", "macos")
+    monkeypatch.setenv("KEIJI_BUS", "dbus")
+
+    with pytest.raises(UnsupportedHere, match="only loopback is allowed"):
+        ask()
 
 
 @pytest.mark.parametrize(("name", "ask"), [("KEIJI_HOST", "host_name"), ("KEIJI_BUS", "transport")])
