@@ -19,7 +19,9 @@ from keiji.folders import Folders
 
 _HOST = "127.0.0.1"
 _HANDSHAKE = 3.0  # seconds; whoever is alive answers at once
-_STRANGER = 3.0  # seconds in which somebody else at the port may give way to a service that was started
+# Seconds in which somebody else at the port may give way to a service that was started; a silent one takes
+# up a handshake at each look.
+_STRANGER = 8.0
 _RESTART = "`keiji system restart --bus` starts it anew"
 
 

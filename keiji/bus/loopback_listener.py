@@ -45,7 +45,7 @@ def from_systemd(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 
 def from_launchd(library: str = _LIBRARY) -> socket.socket | None:
-    """The one socket that the agent's plist names (launch_activate_socket(3)); None outside of launchd."""
+    """The one socket that the agent's plist names (launch_activate_socket(3)); None where there is none."""
     try:
         lib = ctypes.CDLL(library)
         activate, free = lib.launch_activate_socket, lib.free
@@ -67,6 +67,8 @@ def from_launchd(library: str = _LIBRARY) -> socket.socket | None:
         raise BusUnavailable(f"launchd hands no socket over to the bus: {os.strerror(failure)}")
     sockets = [_own(numbers[index]) for index in range(count.value)]
     free(numbers)
+    if not sockets:
+        return None  # another program had the port when launchd loaded the plist
     if len(sockets) != 1:
         raise BusUnavailable(f"launchd hands {len(sockets)} sockets over to the bus, and it has use for one")
     return sockets[0]

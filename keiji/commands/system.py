@@ -54,12 +54,12 @@ def restart(session: Session, part: str | None) -> None:
 def status(session: Session, part: str | None) -> None:
     """Print which services are online; starts none."""
     services = {BUS: session.host.is_bus_answering, SCHEDULER: session.host.is_started}
+    found = {name: is_online() for name, is_online in services.items() if part in (None, name)}
     rule = "======== SERVICES ========"
     output.say(rule)
     output.say(f"{'NAME':<19}STATUS")
-    for name, is_online in services.items():
-        if part in (None, name):
-            output.say(f"{name:<19}{'ONLINE' if is_online() else 'OFFLINE'}")
+    for name, is_up in found.items():
+        output.say(f"{name:<19}{'ONLINE' if is_up else 'OFFLINE'}")
     output.say(rule)
 
 

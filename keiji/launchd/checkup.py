@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from keiji import files
+from keiji import files, remedies
 from keiji.errors import HostFailed
 from keiji.findings import FOLDERS, MANAGER, OWN_UNITS, UNIT_FOLDER, Check, Finding, error, warning
 from keiji.folders import Folders
@@ -15,6 +17,7 @@ from keiji.launchd import arming, calendar, launchctl, loading, names
 from keiji.task import Task
 
 _UPDATE = "`keiji system update`"
+_PORT = re.compile(r"<key>SockServiceName</key>\s*<string>(\d+)</string>")
 
 
 def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
@@ -30,6 +33,9 @@ def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
 
 
 def manager() -> Iterator[Finding]:
+    if not shutil.which("launchctl"):
+        yield error("launchctl, by which keiji asks launchd, is not on PATH", '`export PATH="$PATH:/bin"`')
+        return
     try:
         gui, user = launchctl.domains()
         if launchctl.call("print", gui).returncode == 0:
@@ -50,7 +56,7 @@ def folder() -> Iterator[Finding]:
     if not path.is_dir():
         yield error(f"there is no folder {path}", "`keiji init`")
     elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        yield error(f"{path} can't be read and written", f"`chmod u+rwx {path}`")
+        yield error(f"{path} can't be read and written", f"`chmod u+rwx {remedies.word(path)}`")
 
 
 def own(wanted: Mapping[str, str]) -> Iterator[Finding]:
@@ -60,7 +66,16 @@ def own(wanted: Mapping[str, str]) -> Iterator[Finding]:
         if found is None:
             yield error(f"{name} is gone", "`keiji init`")
         elif found != text:
-            yield error(f"{name} is not what keiji writes now", _UPDATE)
+            yield _moved(found, text) or error(f"{name} is not what keiji writes now", _UPDATE)
+
+
+def _moved(found: str, wanted: str) -> Finding | None:
+    """What to say where the bus listens elsewhere than its agent says, and nothing else differs."""
+    was, now = _PORT.search(found), _PORT.search(wanted)
+    if not was or not now or found.replace(was[0], now[0]) != wanted:
+        return None
+    said = f"another program had the bus's port {was[1]}, so that it listens at {now[1]}"
+    return warning(said, f"{_UPDATE} has launchd listen there, too")
 
 
 def agents(folders: Folders) -> Iterator[Finding]:
@@ -133,7 +148,7 @@ def of_task(task: Task, wanted: Mapping[Path, str], housekeeping: str) -> Iterat
         if not stat.S_ISREG(status.st_mode):
             yield error(f"{path.name} is a link, which launchd ignores at login", _UPDATE, task.slug)
         elif status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            remedy = f"`chmod 644 {path}`"
+            remedy = f"`chmod 644 {remedies.word(path)}`"
             yield error(f"{path.name} is not yours alone to write: launchd refuses it", remedy, task.slug)
         program = (arming.read(path).get("ProgramArguments") or [""])[0]
         if not os.access(program, os.X_OK):

@@ -65,7 +65,7 @@ def call(*words: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]
             check=False,
         )
     except FileNotFoundError:
-        raise HostFailed("launchctl is not on PATH: keiji needs launchd on this machine") from None
+        raise HostFailed('launchctl is not on PATH: `export PATH="$PATH:/bin"`') from None
     except subprocess.TimeoutExpired:
         raise HostFailed(f"launchctl {' '.join(words[:2])} did not answer within {timeout:.0f} s") from None
 

@@ -190,7 +190,10 @@ class LaunchdHost(LogFiles):
         return arming.strayed(self.folders)
 
     def housekeeping(self) -> str:
-        return f"launchctl kickstart {launchctl.target(launchctl.domain(), names.HOUSEKEEPING)}"
+        where = launchctl.domains()[0]
+        with suppress(HostFailed):  # the doctor names it where launchd can't be asked, too
+            where = launchctl.domain()
+        return f"launchctl kickstart {launchctl.target(where, names.HOUSEKEEPING)}"
 
     # -- looking for faults -----------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -251,6 +252,16 @@ def test_a_system_that_was_stopped_stays_so_after_a_reboot(person: Person) -> No
     assert person.fake.job(TASK) is None
 
 
+def test_without_launchctl_the_doctor_says_so_once_and_what_to_do(
+    settled: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settled.environ, "PATH", "/nonexistent")
+
+    told = [line for line in settled.keiji("doctor", status=1).splitlines() if "launchctl" in line]
+
+    assert told == ["error: launchctl, by which keiji asks launchd, is not on PATH"]
+
+
 @pytest.mark.parametrize("verb", ["bootout", "bootstrap"])
 def test_what_a_build_left_that_was_killed_the_next_one_mends(person: Person, verb: str) -> None:
     """It is killed before `bootout` and before `bootstrap`, with the new plist in its place."""
@@ -275,6 +286,23 @@ def test_what_a_build_left_that_was_killed_the_next_start_of_the_system_mends(pe
     person.keiji("system", "start")
 
     assert person.fake.job(TASK)
+
+
+def test_a_port_that_another_program_has_taken_is_given_up(person: Person) -> None:
+    person.settle()
+    port = json.loads((person.home / ".keiji" / "run" / "bus.json").read_text())["port"]
+    person.fake.end()
+    with socket.create_server(("127.0.0.1", port)):
+        person.fake.login(person.agents)
+
+        assert "Pinging…" in person.keiji("task", "run", "daily")
+        told = person.keiji("doctor")
+        assert f"another program had the bus's port {port}" in told
+        assert "remedy: `keiji system update`" in told
+        person.keiji("system", "update")
+
+        assert "everything is fine" in person.keiji("doctor")
+        assert "Pinging…" in person.keiji("task", "run", "daily")
 
 
 def test_uninstalling_leaves_nothing_and_keiji_can_be_installed_again(person: Person) -> None:
