@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keiji import output, platforms, settings
+from keiji import output, platforms, remedies, settings
 from keiji.errors import InvalidSettings, NotInitialised, UsageError
 from keiji.folders import Folders
 from keiji.host import Host
@@ -81,5 +81,5 @@ def check_owner(host: Host) -> None:
     if other:
         raise UsageError(
             f"the units installed here belong to the keiji in {other}: "
-            f"use that one (KEIJI_HOME={other}), or `keiji system uninstall` it first"
+            f"use that one (KEIJI_HOME={remedies.word(other)}), or `keiji system uninstall` it first"
         )

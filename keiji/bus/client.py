@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from keiji import __version__
+from keiji import __version__, remedies
 from keiji.directives import Directive, Reply, Verb
 from keiji.errors import BusUnavailable, UsageError
 from keiji.task import slug_of
@@ -90,7 +90,8 @@ class Client(ABC):
         version, home = self._ping()
         if home != str(self.folders.home):
             raise UsageError(
-                f"the bus that runs here serves the keiji in {home}: use that one (KEIJI_HOME={home})"
+                f"the bus that runs here serves the keiji in {home}: "
+                f"use that one (KEIJI_HOME={remedies.word(home)})"
             )
         return version
 

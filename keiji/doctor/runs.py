@@ -93,7 +93,7 @@ def _locks(patient: Patient) -> Iterator[Finding]:
     for path in sorted(listed(patient.folders.run / "locks")):
         if _is_locked(path):
             # Not every Linux has fuser or lsof; every Mac has.
-            look = f"`lsof {path}` names the process"
+            look = f"`lsof {remedies.word(path)}` names the process"
             if os.path.exists("/proc/locks"):
                 look = f"`grep ':{path.stat().st_ino} ' /proc/locks` has the process in its fifth column"
             remedy = f"if that lasts, {look}"

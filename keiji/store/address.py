@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from keiji import remedies
 from keiji.errors import StoreUnavailable
 from keiji.settings import Settings
 
@@ -98,5 +99,5 @@ def _remedy(prefix: str, base_prefix: str, file: str) -> str:
     if "/uv/tools/" in prefix:
         return "`uv tool install keiji --with psycopg2-binary`"
     if prefix == base_prefix:
-        return f"`{sys.executable} -m pip install --user psycopg2-binary`"
-    return f"`{sys.executable} -m pip install psycopg2-binary`"
+        return f"`{remedies.word(sys.executable)} -m pip install --user psycopg2-binary`"
+    return f"`{remedies.word(sys.executable)} -m pip install psycopg2-binary`"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from keiji.errors import StoreUnavailable
+from keiji.remedies import word
 from keiji.store.engine import Engine, NoTable, load_peewee
 
 _PAUSE = 0.01
 _MEANINGS = {
-    "locked|busy": "{where} is being written by another program: try again "
-    "(`fuser -v {path}`, of the package psmisc, names it)",
+    "locked|busy": "{where} is being written by another program: try again ({who})",
     "full": "the disk that holds {where} is full: free some space on it",
     "readonly|read-only": "{where} cannot be written: check its owner and mode",
     "unable to open": "{where} cannot be opened: `keiji init` makes it where it is missing; "
@@ -130,8 +130,8 @@ class SqliteEngine(Engine):
         if "no such table" in said:
             return NoTable()
         for words, meaning in _MEANINGS.items():
-            if any(word in said.lower() for word in words.split("|")):
-                return StoreUnavailable(meaning.format(where=self.where, path=self.path))
+            if any(each in said.lower() for each in words.split("|")):
+                return StoreUnavailable(meaning.format(where=self.where, who=_who_has(self.path)))
         return StoreUnavailable(f"{self.where} failed ({said or type(error).__name__}): look at its disk")
 
 
@@ -139,6 +139,13 @@ def _errors() -> tuple[type[Exception], ...]:
     """peewee translates most of sqlite3's errors, not those of fetching rows."""
     peewee = sys.modules.get("peewee")
     return (sqlite3.Error, peewee.PeeweeException) if peewee else (sqlite3.Error,)
+
+
+def _who_has(path: Path) -> str:
+    """How to find out which program has the file open."""
+    if os.path.exists("/proc/locks"):
+        return f"`fuser -v {word(path)}`, of the package psmisc, names it"
+    return f"`lsof {word(path)}` names it"  # which every Mac has
 
 
 def _uri(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from commanding import Place
 from examining import finding, findings
 from recording import an_entry, ended
 
+from keiji.doctor import runs
+from keiji.doctor.patient import Patient
+from keiji.folders import Folders
 from keiji.locks import task_lock
 from keiji.run import Result
+from keiji.testing import MemoryHost
 
 BOOT = "boot-1"  # the host's in memory
 
@@ -121,6 +126,19 @@ def test_a_task_that_is_being_changed_is_a_note_and_its_marks_are_no_fault(well:
 
     assert found.task == "ping"
     assert f":{well.folders.lock('ping').stat().st_ino} ' /proc/locks`" in found.remedy
+
+
+def test_the_line_that_names_the_holder_of_a_lock_can_be_typed_on_a_mac(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders(tmp_path / "the workspace", tmp_path / "the home's")
+    monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/locks" and Path(path).exists())
+
+    with task_lock(folders, "ping"):
+        (locks,) = (it for it in runs.checks(Patient(folders, MemoryHost(folders))) if it.name == "locks")
+        (found,) = locks.look()
+
+    assert shlex.split(found.remedy.split("`")[1]) == ["lsof", str(folders.lock("ping"))]
 
 
 def test_a_lock_that_nobody_holds_is_not_spoken_of(well: Place) -> None:

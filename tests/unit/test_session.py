@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -94,10 +95,15 @@ def test_a_transport_that_is_none_is_refused(mine: Place, monkeypatch: pytest.Mo
         session.load()
 
 
-def test_units_of_another_keiji_are_not_touched(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place.host, "owner", lambda: "/home/ada/.keiji")
+@pytest.mark.parametrize(
+    ("other", "typed"), [("/home/ada/.keiji", "/home/ada/.keiji"), ("/Volumes/A B/k", "'/Volumes/A B/k'")]
+)
+def test_units_of_another_keiji_are_not_touched(
+    place: Place, monkeypatch: pytest.MonkeyPatch, other: str, typed: str
+) -> None:
+    monkeypatch.setattr(place.host, "owner", lambda: other)
 
-    with pytest.raises(UsageError, match=r"KEIJI_HOME=/home/ada/\.keiji"):
+    with pytest.raises(UsageError, match=re.escape(f"(KEIJI_HOME={typed})")):
         session.check_owner(place.host)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import shlex
 import stat
 from pathlib import Path
 
 import pytest
-from recording import ROOT, a_run, new_home, ready_store, run_python
+from recording import ROOT, a_run, locked, new_home, ready_store, run_python
 
 from keiji.errors import StoreUnavailable
 from keiji.folders import Folders
@@ -174,3 +176,19 @@ def test_nothing_outside_the_store_imports_peewee():
                 importing.add(path.parent.name)
 
     assert importing == {"store"}
+
+
+@pytest.mark.parametrize(("has_psmisc", "program"), [(True, "fuser"), (False, "lsof")])
+def test_a_locked_database_is_told_with_a_line_that_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_psmisc: bool, program: str
+) -> None:
+    folders = new_home(tmp_path / "the home's")
+    with ready_store(folders):
+        pass
+    monkeypatch.setattr(os.path, "exists", lambda path: has_psmisc)
+
+    with locked(folders), _impatient(folders) as store, pytest.raises(StoreUnavailable) as caught:
+        store.check_writable()
+
+    first, *_, last = shlex.split(caught.value.message.split("`")[1])
+    assert (first, last) == (program, str(folders.database))
