@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from commanding import Place
@@ -14,7 +16,9 @@ from keiji import doctor
 from keiji.commands.doctor import doctor as command
 from keiji.errors import HostFailed
 from keiji.findings import Check, Finding, Severity, error, note, warning
+from keiji.systemd.manager import SystemdHost
 
+README = Path(__file__).parents[2] / "README.md"
 Out = pytest.CaptureFixture[str]
 
 
@@ -34,6 +38,13 @@ def stumbles(name: str, problem: Exception) -> Check:
 
 def test_a_keiji_in_good_health_has_nothing_found(well: Place) -> None:
     assert findings(well) == []
+
+
+def test_the_readme_s_example_has_as_many_checks_as_are_made_on_linux(well: Place) -> None:
+    example = README.read_text(encoding="utf-8").partition("$ keiji doctor\n")[2].partition("```")[0]
+
+    made = doctor.checks(well.folders, SystemdHost(well.folders))
+    assert re.findall(r"in (\d+) checks", example) == [str(len(made))]
 
 
 def test_a_finding_carries_the_name_of_its_check() -> None:

@@ -47,6 +47,11 @@ def test_every_setting_has_its_entry() -> None:
     assert [key for key in keys if f"\n{key}\n" not in page()] == []
 
 
+@pytest.mark.parametrize("other", ["systemctl (1)", "launchctl (1)", "launchd.plist (5)"])
+def test_the_pages_of_both_systems_are_named(other: str) -> None:
+    assert other in page().rpartition("SEE ALSO")[2]
+
+
 def test_it_tells_to_uninstall_before_the_package_is_removed() -> None:
     removal = page().rpartition("REMOVAL")[2]
 
