@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from keiji import output, running
-from keiji.errors import HostFailed
+from keiji.errors import BusUnavailable, HostFailed
 from keiji.session import Session
 
 SCHEDULER = "scheduler"
 BUS = "bus"
+_PATIENCE = 20.0  # seconds in which a bus that was started must answer
+_LOOK = 0.05
 
 
 def start(session: Session, part: str | None) -> None:
@@ -18,7 +22,7 @@ def start(session: Session, part: str | None) -> None:
     if part == BUS:
         was_answering = session.host.is_bus_answering()
         session.host.allow_bus()
-        session.host.start_bus()
+        _start_bus(session)
         output.say(f"bus is{' already' if was_answering else ''} started")
         return
     if part is None and session.host.allow_bus():
@@ -42,7 +46,7 @@ def restart(session: Session, part: str | None) -> None:
     if part == BUS:
         session.host.stop_bus()
         session.host.allow_bus()
-        session.host.start_bus()
+        _start_bus(session)
         output.say("bus is restarted")
         return
     session.host.stop_system()
@@ -61,6 +65,16 @@ def status(session: Session, part: str | None) -> None:
     for name, is_up in found.items():
         output.say(f"{name:<19}{'ONLINE' if is_up else 'OFFLINE'}")
     output.say(rule)
+
+
+def _start_bus(session: Session) -> None:
+    """Start the bus and wait until it answers: not every manager does."""
+    session.host.start_bus()
+    deadline = time.monotonic() + _PATIENCE
+    while not session.host.is_bus_answering():
+        if time.monotonic() > deadline:
+            raise BusUnavailable("the bus was started and does not answer: see `keiji system logs --bus`")
+        time.sleep(_LOOK)
 
 
 def _start_scheduler(session: Session) -> None:

@@ -17,6 +17,7 @@ from keiji.launchd import arming, calendar, launchctl, loading, names
 from keiji.task import Task
 
 _UPDATE = "`keiji system update`"
+_START = "`keiji system start`, and if that fails look at System Settings > General > Login Items"
 _PORT = re.compile(r"<key>SockServiceName</key>\s*<string>(\d+)</string>")
 
 
@@ -81,9 +82,8 @@ def _moved(found: str, wanted: str) -> Finding | None:
 def agents(folders: Folders) -> Iterator[Finding]:
     """Whether launchd has keiji's own agents: what Login Items forbid it doesn't load, without a word."""
     jobs, is_to_run = launchctl.loaded(), arming.state(folders, "started").exists()
-    start = "`keiji system start`, and if that fails look at System Settings > General > Login Items"
     if is_to_run and names.HOUSEKEEPING not in jobs:
-        yield error("the scheduler should be started, and is not: launchd has not loaded its agents", start)
+        yield error("the scheduler should be started, and is not: launchd has not loaded its agents", _START)
     elif not is_to_run and arming.firing(folders):
         said = "to stop the scheduler was cut short: tasks run on schedule still"
         yield warning(said, "`keiji system stop`, or `keiji system start`")
@@ -92,7 +92,7 @@ def agents(folders: Folders) -> Iterator[Finding]:
     if launchctl.disabled(launchctl.domain()).get(names.BUS):
         yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
     elif names.BUS not in jobs and names.plist(names.BUS).exists():
-        yield warning("launchd has not loaded the bus's agent", start)
+        yield warning("launchd has not loaded the bus's agent", _START)
 
 
 def switched_off(folders: Folders) -> Iterator[Finding]:
@@ -100,12 +100,11 @@ def switched_off(folders: Folders) -> Iterator[Finding]:
     if not arming.state(folders, "started").exists():
         return
     off = launchctl.disabled(launchctl.domain())
-    where = "allow it in System Settings > General > Login Items, then `keiji system start`"
     for slug in arming.installed():
         if off.get(names.task(slug)) and not arming.state(folders, "disabled", slug).exists():
-            yield error("its agent is switched off in launchd", where, slug)
+            yield error("its agent is switched off in launchd", _START, slug)
     if off.get(names.HOUSEKEEPING):
-        yield error(f"{names.HOUSEKEEPING} is switched off in launchd", where)
+        yield error(f"{names.HOUSEKEEPING} is switched off in launchd", _START)
 
 
 def closed(folders: Folders) -> Iterator[Finding]:
@@ -151,6 +150,6 @@ def of_task(task: Task, wanted: Mapping[Path, str], housekeeping: str) -> Iterat
             remedy = f"`chmod 644 {remedies.word(path)}`"
             yield error(f"{path.name} is not yours alone to write: launchd refuses it", remedy, task.slug)
         program = (arming.read(path).get("ProgramArguments") or [""])[0]
-        if not os.access(program, os.X_OK):
+        if program and not os.access(program, os.X_OK):
             said = f"{program}, which runs it, is gone"
             yield error(said, f"`keiji task build {task.slug}`", task.slug)

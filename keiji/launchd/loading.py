@@ -88,9 +88,7 @@ def _bootstrap(label: str, path: Path) -> None:
         if done.returncode == 0 and _is_known(label):
             return
         if done.returncode == 0:
-            raise HostFailed(
-                _refused(label, f"it took it and knows it not; perhaps {launchctl.REASONS[161]}")
-            )
+            raise HostFailed(_refused(label, "it took it and knows it not"))
         if done.returncode not in {launchctl.CATCH_ALL, *launchctl.LOADED}:
             raise HostFailed(_refused(label, launchctl.reason(done)))
         if (job := launchctl.find(label)) and not is_leaving(job):

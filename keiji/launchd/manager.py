@@ -243,7 +243,8 @@ class LaunchdHost(LogFiles):
         return ran
 
     def allow_bus(self) -> bool:
-        if not own.is_kept_down(names.BUS):
+        is_there = launchctl.find(names.BUS) or not names.plist(names.BUS).exists()
+        if is_there and not own.is_kept_down(names.BUS):
             return False
         loading.switch(names.BUS, True)
         loading.load(self.folders, names.BUS)

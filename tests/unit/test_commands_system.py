@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from commanding import Place
@@ -11,6 +12,7 @@ from recording import an_entry
 from keiji.commands import system
 from keiji.errors import BusUnavailable, HostFailed
 from keiji.run import Result
+from keiji.session import Session
 
 Out = pytest.CaptureFixture[str]
 
@@ -154,6 +156,17 @@ def test_a_bus_that_can_not_start_says_so_at_once(place: Place) -> None:
 
     with pytest.raises(BusUnavailable, match="does not start"):
         system.start(place.session, system.BUS)
+
+
+@pytest.mark.parametrize("start", [system.start, system.restart])
+def test_a_bus_that_was_started_and_does_not_answer_says_where_to_look(
+    place: Place, monkeypatch: pytest.MonkeyPatch, start: Callable[[Session, str], None]
+) -> None:
+    monkeypatch.setattr(place.host, "is_bus_answering", lambda: False)
+    monkeypatch.setattr(system, "_PATIENCE", 0.0)
+
+    with pytest.raises(BusUnavailable, match="`keiji system logs --bus`"):
+        start(place.session, "bus")
 
 
 def test_start_lets_a_stopped_bus_be_called_and_starts_no_process(stopped: Place, capsys: Out) -> None:

@@ -10,7 +10,7 @@ import pytest
 from test_launchd_manager import NOON, Mac, fake, mac, started  # noqa: F401 - fixtures
 
 from keiji.findings import Finding
-from keiji.launchd import checkup, names
+from keiji.launchd import checkup, loading, names
 from keiji.task import Task
 
 TASK = Task("demo", "shows it", NOON, "a1b2", "host", "an-id")
@@ -55,3 +55,23 @@ def test_a_session_that_launchd_does_not_answer_for_is_told_with_where_to_log_in
     (finding,) = checkup.manager()
 
     assert finding.remedy == "log in at the screen"
+
+
+def test_a_plist_that_cannot_be_read_is_one_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = names.plist(names.task("demo"))
+    path.parent.mkdir(parents=True)
+    path.write_text("no plist")
+
+    (finding,) = checkup.of_task(TASK, {path: "<plist/>"}, "x")
+
+    assert finding.remedy == "`keiji system update`"
+
+
+def test_an_agent_that_is_switched_off_is_switched_on_by_a_start(started: Mac) -> None:  # noqa: F811
+    loading.switch(names.task("demo"), False)
+    (finding,) = checkup.switched_off(started.folders)
+
+    assert typed(finding) == ["keiji", "system", "start"]
+    started.host.start_system()
+    assert [*checkup.switched_off(started.folders)] == []

@@ -794,6 +794,14 @@ def test_a_bus_that_is_to_stay_down_is_started_by_nobody(with_bus: Mac) -> None:
     assert not with_bus.host.allow_bus()
 
 
+def test_a_bus_that_launchd_has_not_loaded_is_loaded_by_a_start(with_bus: Mac) -> None:
+    with_bus.fake.end()
+
+    assert with_bus.host.allow_bus()
+
+    assert with_bus.host.is_bus_answering()
+
+
 def test_a_bus_that_alone_was_stopped_is_started_alone(with_bus: Mac) -> None:
     with_bus.host.start_system()
     with_bus.host.stop_bus(stay=True)

@@ -288,6 +288,16 @@ def test_what_a_build_left_that_was_killed_the_next_start_of_the_system_mends(pe
     assert person.fake.job(TASK)
 
 
+def test_a_restart_of_the_bus_ends_when_it_answers_with_a_key_made_anew(person: Person) -> None:
+    person.settle()
+    (person.home / ".keiji" / "run" / "bus.json").chmod(0o644)
+    assert "`keiji system restart --bus`" in person.keiji("task", "run", "daily", status=1)
+
+    person.keiji("system", "restart", "--bus")
+
+    assert "Pinging…" in person.keiji("task", "run", "daily")
+
+
 def test_a_port_that_another_program_has_taken_is_given_up(person: Person) -> None:
     person.settle()
     port = json.loads((person.home / ".keiji" / "run" / "bus.json").read_text())["port"]
