@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from keiji import files, remedies
@@ -21,13 +21,18 @@ _START = "`keiji system start`, and if that fails look at System Settings > Gene
 _PORT = re.compile(r"<key>SockServiceName</key>\s*<string>(\d+)</string>")
 
 
-def checks(folders: Folders, wanted: Mapping[str, str]) -> list[Check]:
-    """In the order in which one fault may be the next one's cause."""
+def checks(
+    folders: Folders, wanted: Mapping[str, str], ask_bus: Callable[[], object] | None = None
+) -> list[Check]:
+    """In the order in which one fault may be the next one's cause.
+
+    `ask_bus`: whether the bus service answers.
+    """
     return [
         Check(MANAGER, manager),
         Check(UNIT_FOLDER, folder),
         Check(OWN_UNITS, lambda: own(wanted), (FOLDERS, MANAGER, UNIT_FOLDER)),
-        Check("agents", lambda: agents(folders), (FOLDERS, MANAGER, UNIT_FOLDER)),
+        Check("agents", lambda: agents(folders, ask_bus), (FOLDERS, MANAGER, UNIT_FOLDER)),
         Check("switched-off", lambda: switched_off(folders), (FOLDERS, MANAGER)),
         Check("closed-folders", lambda: closed(folders)),
     ]
@@ -79,7 +84,7 @@ def _moved(found: str, wanted: str) -> Finding | None:
     return warning(said, f"{_UPDATE} has launchd listen there, too")
 
 
-def agents(folders: Folders) -> Iterator[Finding]:
+def agents(folders: Folders, ask_bus: Callable[[], object] | None = None) -> Iterator[Finding]:
     """Whether launchd has keiji's own agents: what Login Items forbid it doesn't load, without a word."""
     jobs, is_to_run = launchctl.loaded(), arming.state(folders, "started").exists()
     if is_to_run and names.HOUSEKEEPING not in jobs:
@@ -93,6 +98,8 @@ def agents(folders: Folders) -> Iterator[Finding]:
         yield warning("the bus is stopped: every change of a task is refused", "`keiji system start --bus`")
     elif names.BUS not in jobs and names.plist(names.BUS).exists():
         yield warning("launchd has not loaded the bus's agent", _START)
+    elif jobs.get(names.BUS) and ask_bus and ask_bus() is None:
+        yield error("the bus runs and does not answer", "`keiji system restart --bus`")
 
 
 def switched_off(folders: Folders) -> Iterator[Finding]:

@@ -200,7 +200,7 @@ class LaunchdHost(LogFiles):
     def checks(self) -> list[Check]:
         from keiji.launchd import checkup
 
-        return checkup.checks(self.folders, own.wanted(self.folders))
+        return checkup.checks(self.folders, own.wanted(self.folders), self.ask_bus)
 
     def unit_findings(self, task: Task, command: list[str]) -> list[Finding]:
         from keiji.launchd import checkup

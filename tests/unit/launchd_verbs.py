@@ -125,10 +125,10 @@ def bootstrap(machine: Machine, rest: list[str]) -> Answer:
             return breach(machine, wrong)
         if refusal := refused(machine, domain, path, plist):
             return refusal
-        job = Job(machine, domain, path)
-        if machine.allowed:
-            machine.jobs[f"{domain}/{label}"] = job
-        if machine.allowed and (plist.get("RunAtLoad") or "KeepAlive" in plist):
+        if not machine.allowed:
+            return ""
+        job = machine.jobs[f"{domain}/{label}"] = Job(machine, domain, path)
+        if plist.get("RunAtLoad") or "KeepAlive" in plist:
             job.start()
     return ""
 

@@ -290,8 +290,10 @@ def test_what_a_build_left_that_was_killed_the_next_start_of_the_system_mends(pe
 
 def test_a_restart_of_the_bus_ends_when_it_answers_with_a_key_made_anew(person: Person) -> None:
     person.settle()
+    person.keiji("task", "run", "daily")
     (person.home / ".keiji" / "run" / "bus.json").chmod(0o644)
     assert "`keiji system restart --bus`" in person.keiji("task", "run", "daily", status=1)
+    assert "remedy: `keiji system restart --bus`" in person.keiji("doctor", status=1)
 
     person.keiji("system", "restart", "--bus")
 
