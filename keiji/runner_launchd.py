@@ -31,21 +31,24 @@ LOOK = 1.0
 
 NAP = 0.25  # seconds
 _NEAR = 5.0  # seconds about a full minute, at which launchd fires
+interrupted = False  # a wait of this process, by a run that was asked for
 SIGNALS = (_signal.SIGTERM, _signal.SIGUSR1, _signal.SIGALRM, _signal.SIGINT)
 
 
-def is_due(run: "Run", is_once: bool, machine: str = "") -> bool:
+def is_due(run: "Run", options: "dict[str, str]") -> bool:
     """Whether this firing may become a run; for a resident task it returns in a child for each run.
 
-    `is_once`: started for this one run, by an agent that has no schedule. `machine`: the zone by whose
-    clock the agent was written, where it goes by one.
+    `options`: ``--once``: started for this one run, by an agent that has no schedule. ``--machine``: the
+    zone by whose clock the agent was written, where it goes by one. ``--due``: what a resident task's
+    process of another build was waiting for.
     """
     runner_tries.TRY = Watched
     environ = dict(posix.environ)  # before the task's own comes in
+    is_once = "--once" in options
     _bury_dead(run)
-    if machine:
-        _tell_of_move(run, machine)
-    if not _is_wanted(run, is_once):
+    if "--machine" in options:
+        _tell_of_move(run, options["--machine"])
+    if not _is_wanted(run, is_once, float(options.get("--due", 0))):
         return False
     ours = posix.getpid()
     runner_rare.AT_LAST = lambda: _leave(run, is_once, environ) if posix.getpid() == ours else None
@@ -53,13 +56,13 @@ def is_due(run: "Run", is_once: bool, machine: str = "") -> bool:
     return True
 
 
-def _is_wanted(run: "Run", is_once: bool) -> bool:
+def _is_wanted(run: "Run", is_once: bool, awaited: float) -> bool:
     if runner_rare._exists(f"{run.folder}/held/{run.config.SLUG}"):
         return False
     if run.why != "manual" and not is_once and rests(run):
         return False
     if run.config.LOOP and not is_once:
-        return runner.rare("loop").Loop(run).comes_back() and _may_run(run)
+        return runner.rare("loop").Loop(run, awaited).comes_back() and _may_run(run)
     return is_once or _may_run(run)
 
 
@@ -71,12 +74,11 @@ def _may_run(run: "Run") -> bool:
         return False
     if config.GUARD == "boot" and not runner_rare._is_first_of_boot(run):
         return False
+    if config.LEAD and run.why == "manual":
+        return True
     if config.GUARD == "due" and not runner_rare._takes_due(run):
         return False
-    if config.JITTER:
-        seconds = int.from_bytes(posix.urandom(4), "big") / 2**32 * config.JITTER
-        return runner_tries.sleep(run, seconds)
-    return True
+    return config.LOOP or not config.JITTER or _await_turn(run)
 
 
 def rests(run: "Run") -> bool:
@@ -84,32 +86,99 @@ def rests(run: "Run") -> bool:
     return bool(runner_rare._exists(f"{run.folder}/launchd/resting/{run.config.SLUG}"))
 
 
+# waiting
+
+
 def _await_second(run: "Run") -> bool:
-    """Wait from the minute at which launchd fires for the second that is due; False when stopped."""
+    """Wait from the minute at which launchd fires for the second that is due; False when there is no run."""
     config = run.config
     due, last = runner_rare._due(config, run.began), runner_rare._last(run)
     if due is not None and last is not None and last < due - 0.5 and run.began - due <= config.GRACE:
         return True  # launchd is late, and so are we
     due = runner_rare._due(config, run.began + config.LEAD + 1) or 0.0
-    while (left := due - time.time()) > 0:
-        if left > 2 * config.LEAD + 60:  # the clock was set back: another firing comes
+    return _wait(run, due, due, 2 * config.LEAD + 60)
+
+
+def _await_turn(run: "Run") -> bool:
+    """Wait until the jitter of the time that is due is over; False when there is no run."""
+    config = run.config
+    due = float(run.remember) if config.GUARD == "due" else run.began
+    return _wait(run, due, turn(run, due, run.began), config.JITTER + 60)
+
+
+def turn(run: "Run", due: float, since: float) -> float:
+    """When a due time's jitter is over, epoch seconds; of one that was missed, counted from `since`.
+
+    The same at each call in a boot: a process that takes over waits for the same moment.
+    """
+    config = run.config
+    if not config.JITTER:
+        return due
+    share = runner.bring("binascii").crc32(f"{run.boot} {config.SLUG} {due:.0f}".encode()) / 2**32
+    return float((since if since - due > config.GRACE else due) + share * config.JITTER)
+
+
+def _wait(run: "Run", due: float, until: float, most: float) -> bool:
+    """Wait until then for the run that is `due`, or until one is asked for; False when there is none.
+
+    To launchd and to who looks at it this process is the agent's, as that of a run is. So a file tells of
+    it, which is found there later only where it was killed: then nothing has come of that time.
+    """
+    global interrupted
+    slug = run.config.SLUG
+    note = f"{run.folder}/launchd/waiting/{slug}"
+    _note(run, note, f"{run.pid} {due:.6f}\n")
+    while (left := until - time.time()) > 0:
+        is_over = left > most  # the clock was set back: another firing comes
+        if is_over or runner_rare._exists(f"{run.folder}/held/{slug}") or rests(run):
+            unlinked(note)
             return False
+        if unlinked(f"{run.folder}/requested/{slug}"):
+            run.why, run.remember, interrupted = "manual", "", True
+            break
+        renew(run)
         if not runner_tries.sleep(run, min(left, NAP)):
             return False
     renew(run)
+    unlinked(note)
     begin_now(run)
     return True
 
 
-def renew(run: "Run") -> None:
-    """Begin anew with another build, when one has become current while this process waited."""
+def _note(run: "Run", path: str, text: str) -> None:
+    folder = path.rpartition("/")[0]
+    try:
+        for it in (folder.rpartition("/")[0], folder):
+            if not runner_rare._exists(it):
+                posix.mkdir(it, 0o700)
+        runner_rare._replace(path, run.id, text)
+    except OSError:
+        pass  # then it looks like a run that begins
+
+
+def unlinked(path: str) -> bool:
+    """Whether the file was there; it is no more."""
+    try:
+        posix.unlink(path)
+    except OSError:
+        return False
+    return True
+
+
+def renew(run: "Run", due: float = 0.0) -> None:
+    """Begin anew with another build, when one has become current while this process waited; for `due`."""
     try:
         build = posix.readlink(f"{run.config.HOME}/exec/tasks/{run.config.SLUG}/current")
     except OSError:
         raise SystemExit(0) from None  # the task is being deleted
     if build != run.config.BUILD:
         give_up_log()
-        runner.execv_now(sys.orig_argv[0] if "/" in sys.orig_argv[0] else sys.executable, sys.orig_argv)
+        words = [*sys.orig_argv]
+        if due:
+            if "--due" in words:
+                del words[words.index("--due") :]
+            words += ["--due", f"{due:.6f}"]
+        runner.execv_now(words[0] if "/" in words[0] else sys.executable, words)
 
 
 def begin_now(run: "Run") -> None:
@@ -124,7 +193,7 @@ def _leave(run: "Run", is_once: bool, environ: "dict[bytes, bytes]") -> None:
     if not run.file:
         return
     runner_rare.flush()
-    if not is_once and not run.stopped and misses_next(run):
+    if not is_once and not run.stopped and (interrupted or misses_next(run)):
         give_up_log()
         command = sys.orig_argv
         runner.execve_now(command[0] if "/" in command[0] else sys.executable, command, environ)
@@ -138,10 +207,23 @@ def misses_next(run: "Run") -> bool:
     the run, too.
     """
     config, now = run.config, time.time()
-    if config.LOOP or config.GUARD != "due" or (not config.PERIOD and (now + 1) % 60 > _NEAR):
+    is_far = not config.PERIOD and not config.JITTER and (now + 1) % 60 > _NEAR
+    if config.LOOP or config.GUARD != "due" or is_far:
         return False
     due = runner_rare._due(config, now + config.LEAD + 1)
-    return due is not None and due - float(run.remember or 0) > 0.5
+    dealt_with = max(float(run.remember or 0), runner_rare._last(run) or 0)
+    return due is not None and due - dealt_with > 0.5
+
+
+def take_due(run: "Run") -> None:
+    """Note that a time whose turn came during the run is dealt with."""
+    now = time.time()
+    due = runner_rare._due(run.config, now)
+    if due is not None and turn(run, due, due) > now:
+        due = runner_rare._due(run.config, due - 1)
+    if due is not None and due > float(run.remember or 0) and turn(run, due, due) >= run.began - 1:
+        run.remember = f"{due:.6f}"
+        runner_rare.remember(run)
 
 
 # where the machine is

@@ -23,11 +23,12 @@ class Loop:
     """One process that keeps a period, and forks a child for each run.
 
     launchd leaves it down when it exits with 0: when the task is held, or it is told to end. SIGUSR1 ends
-    the run in progress only.
+    the run in progress only. `awaited`: the due time that a process of another build was waiting for.
     """
 
-    def __init__(self, run: "Run") -> None:
+    def __init__(self, run: "Run", awaited: float = 0.0) -> None:
         self.run = run
+        self.awaited = awaited
         self.child = 0
         self.ends = False
         self.is_filed = bool(runner.captured)
@@ -42,29 +43,41 @@ class Loop:
             _signal.SIGALRM: self._on_alarm,
         }
         previous = {number: _signal.signal(number, handler) for number, handler in handlers.items()}
-        is_asked = run.why == "manual"
-        if (is_asked or config.CATCH_UP) and self._is_child(previous, is_asked):
+        if run.why == "manual" and self._is_child(previous, True):
             return True
-        due = self._next()
+        due = self._first()
         while not self.ends and not runner_rare._exists(f"{run.folder}/held/{config.SLUG}"):
             if runner_launchd.rests(run):
                 break
-            runner_launchd.renew(run)
-            now = time.time()
-            is_asked = runner_rare._exists(f"{run.folder}/requested/{config.SLUG}")
-            if is_asked or (now >= due and (config.GUARD or now - due <= config.GRACE)):
+            now, at = time.time(), runner_launchd.turn(run, due, run.began)
+            if runner_rare._exists(f"{run.folder}/requested/{config.SLUG}"):
                 if self._is_child(previous, False):
                     return True
-            elif now < due <= now + config.PERIOD + 1:
-                time.sleep(min(due - now, runner_launchd.NAP))
+                if at > time.time():
+                    continue
+            elif now >= at and (config.GUARD or now - due <= config.GRACE):
+                if self._is_child(previous, False):
+                    return True
+            elif now < at <= now + config.PERIOD + config.JITTER + 1:
+                runner_launchd.renew(run, due)
+                time.sleep(min(at - now, runner_launchd.NAP))
                 continue
             due = self._next()
         raise SystemExit(0)
 
+    def _first(self) -> float:
+        """What was awaited, or may be to be made up for, or else the next."""
+        config, now = self.run.config, time.time()
+        of_now = runner_rare._due(config, self.awaited + 0.01) or 0.0
+        if now - config.GRACE <= self.awaited <= now + config.PERIOD and abs(of_now - self.awaited) < 0.01:
+            return self.awaited
+        return (runner_rare._due(config, now) or 0.0) if config.CATCH_UP else self._next()
+
     def _next(self) -> float:
-        """The next due time; the last is dealt with."""
-        config = self.run.config
-        return float((runner_rare._due(config, time.time()) or 0) + config.PERIOD)
+        """The next due time; those whose turn has come are dealt with."""
+        config, now = self.run.config, time.time()
+        due = runner_rare._due(config, now) or 0.0
+        return due if runner_launchd.turn(self.run, due, due) > now else float(due + config.PERIOD)
 
     def _is_child(self, previous: "dict[int, Any]", is_manual: bool) -> bool:
         """Fork; True in the child. The parent waits for its end, and speaks for it where it couldn't."""
@@ -82,7 +95,11 @@ class Loop:
             if self.is_filed:
                 runner.rare("logs").capture_run(run)
             if not is_manual:
-                run.why = "manual" if _is_unlinked(f"{run.folder}/requested/{run.config.SLUG}") else "timer"
+                run.why = (
+                    "manual"
+                    if runner_launchd.unlinked(f"{run.folder}/requested/{run.config.SLUG}")
+                    else "timer"
+                )
             return True
         self.child = child
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
@@ -124,14 +141,6 @@ class Loop:
     def _on_alarm(self, number: int, frame: object) -> None:
         if self.child:
             _kill(self.child, _signal.SIGKILL)
-
-
-def _is_unlinked(path: str) -> bool:
-    try:
-        posix.unlink(path)
-    except OSError:
-        return False
-    return True
 
 
 def _kill(pid: int, number: int) -> None:

@@ -34,8 +34,7 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
 
     ``--extras A-B,C-D`` (epoch seconds) are firings whose times depend on the time zone's rules.
     ``--zone NAME`` is the zone that the unit goes by, where the schedule itself names none.
-    ``--once yes``: launchd was asked for this one run, whatever the schedule says. ``--machine NAME``: by
-    the clock of which zone the agent fires.
+    The others come from launchd's agents: see `runner_launchd.is_due`.
     """
     options = _options(arguments)
     extras = _ranges(options.get("--extras", ""))
@@ -44,8 +43,7 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
         policy = {**config.SCHEDULE["policy"], "timezone": options["--zone"]}
         config.SCHEDULE = {**config.SCHEDULE, "policy": policy}
     if config.HOST != "linux":
-        machine = options.get("--machine", "")
-        return bool(runner.rare("launchd").is_due(run, "--once" in options, machine))
+        return bool(runner.rare("launchd").is_due(run, options))
     if run.why == "manual":
         return True
     guard = {"period": _takes_due, "skip": _is_in_time, "boot": _is_first_of_boot}.get(config.GUARD)
@@ -61,9 +59,8 @@ def is_due(run: "Run", arguments: list[str]) -> bool:
 
 def _options(arguments: list[str]) -> dict[str, str]:
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    if len(arguments) != 2 * len(options) or not {"--extras", "--zone", "--once", "--machine"}.issuperset(
-        options
-    ):
+    known = {"--extras", "--zone", "--once", "--machine", "--due"}
+    if len(arguments) != 2 * len(options) or not known.issuperset(options):
         runner.say(f"unknown arguments: {' '.join(arguments)}")
         raise SystemExit(2)
     return options
@@ -266,8 +263,10 @@ def settle(run: "Run", listened: bool) -> None:
 
     `listened`: SIGTERM was not taken by a handler of the function's own.
     """
-    if run.config.GUARD in ("period", "due"):
+    if run.config.GUARD == "period":
         _take_due(run)
+    elif run.config.GUARD == "due":
+        runner.rare("launchd").take_due(run)
     if run.stopped or run.result != "succeeded" or not listened:
         _judge_stop(run, listened)
     _hold(run)

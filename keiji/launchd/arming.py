@@ -54,7 +54,10 @@ def arm(folders: Folders, slugs: Iterable[str], boot: str, rested: Mapping[str, 
         if folders.held(slug).exists():
             idle.append(slug)
             continue
-        _forgive_missed(folders, slug, boot, rested.get(slug, time.time()))
+        if slug not in rested or not _awaited(folders, slug):  # a time whose jitter goes on is not missed
+            _forgive_missed(folders, slug, boot, rested.get(slug, time.time()))
+        if not is_waiting(folders, slug, jobs.get(names.task(slug))):
+            mark(state(folders, "waiting", slug), False)
         mark(state(folders, "resting", slug), False)
         _arm(folders, slug, jobs)
         if slug in rested:
@@ -91,6 +94,16 @@ def is_running(folders: Folders, slug: str) -> bool:
     """Whether a run goes on, of which launchd knows no more than that the process of its agent is there."""
     entry = running.running_entry(folders, slug)
     return entry is not None and running.is_alive(entry)
+
+
+def is_waiting(folders: Folders, slug: str, pid: int | None) -> bool:
+    """Whether the agent's process only waits: for a second, or for the end of a jitter."""
+    return pid is not None and _awaited(folders, slug).partition(" ")[0] == str(pid)
+
+
+def _awaited(folders: Folders, slug: str) -> str:
+    """``PID DUE`` of the process that waits, or that was ended as it did."""
+    return files.read(state(folders, "waiting", slug)) or ""
 
 
 def read(path: Path) -> dict[str, Any]:

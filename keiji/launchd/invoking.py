@@ -64,6 +64,8 @@ def stop(folders: Folders, slug: str) -> None:
         is_loop = label == names.task(slug) and arming.is_resident(slug)
         if is_loop and (entry is None or not running.is_alive(entry)):
             continue  # it waits for its next time
+        if arming.is_waiting(folders, slug, job.pid):
+            continue  # so does this one
         # A resident runner ends the run by itself, kills it where it must, and goes on.
         kill(job, "SIGUSR1" if is_loop else "SIGTERM")
         if is_over(folders, slug, label, job.pid, is_loop, _STOP_PATIENCE):

@@ -118,7 +118,9 @@ class LaunchdHost(LogFiles):
             loading.taken(self.folders, label).unlink(missing_ok=True)
         # An override would keep a task of the same name from being loaded.
         loading.switch(names.task(slug), True)
-        for path in (self._disabled(slug), self._resting(slug), invoking.once_plist(self.folders, slug)):
+        waiting = arming.state(self.folders, "waiting", slug)
+        once = invoking.once_plist(self.folders, slug)
+        for path in (self._disabled(slug), self._resting(slug), waiting, once):
             path.unlink(missing_ok=True)
 
     # -- runs -------------------------------------------------------------------------------

@@ -49,9 +49,11 @@ def end_remains(folders: Folders, slug: str) -> None:
 def _without_file(folders: Folders, slug: str, boot: str) -> Ending:
     is_loop = arming.is_resident(slug)
     jobs = [job for job in map(launchctl.find, (names.task(slug), names.once(slug))) if job]
-    # A process that is there may begin a run; a resident one is there anyway.
-    if any(job.pid is not None for job in jobs):
-        return Ending(is_active=not is_loop)
+    # A process that is there may begin a run, but a resident one is there anyway, and another may wait.
+    there = [job.pid for job in jobs if job.pid is not None]
+    if there:
+        waits = any(arming.is_waiting(folders, slug, pid) for pid in there)
+        return Ending(is_active=not is_loop and not waits)
     found = (_unborn(folders, job, boot) for job in jobs)
     return next((ending for ending in found if ending), Ending())
 

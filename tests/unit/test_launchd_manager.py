@@ -60,7 +60,7 @@ class Mac:
             for folder in ("running", "done", "damaged", "held", "requested", "stopping", "last"):
                 (self.folders.run / folder).rmdir()
             constants = {"KIND": schedule.kind, **self.host.firing(schedule, "demo")}
-            constants["SCHEDULE"] = schedule.to_dict()
+            constants |= {"SCHEDULE": schedule.to_dict(), "JITTER": float(schedule.policy.jitter)}
             self.made = Build(self.folders.home, function, **constants)
             self.host.set_enabled("demo", True)
         self.write(schedule)
@@ -215,6 +215,76 @@ def test_stopping_a_run_leaves_the_schedule(mac: Mac) -> None:
     assert mac.results() == ["stopped"]
     assert mac.is_armed
     assert not mac.host.ending("demo").is_active
+
+
+def waiting(mac: Mac) -> Path:
+    """A task whose process waits in a jitter of hours; the file that tells of it."""
+    mac.init()
+    noon = time.gmtime(time.time() - 60)
+    at = f"{noon.tm_hour:02}:{noon.tm_min:02}"
+    mac.build(Schedule().on().every_day().at(at).in_timezone("UTC").jitter("23h"))
+    assert mac.made
+    mac.made.patch("keiji_runner_launchd.py", "share = ", "share = 0.9 or ")
+    mac.host.start_system()
+    until(lambda: not mac.fake.job(LABEL)["minder"])
+    mac.folders.last("demo").write_text("1000.000000\n")
+    mac.fake.fire(LABEL)
+    note = mac.folders.run / "launchd/waiting/demo"
+    until(note.exists)
+    return note
+
+
+def test_a_process_that_only_waits_is_no_run(mac: Mac) -> None:
+    waiting(mac)
+
+    assert not mac.host.ending("demo").is_active
+    assert mac.host.failed() == []
+    assert mac.is_armed
+
+
+def test_a_stop_where_nothing_runs_leaves_the_process_that_waits(mac: Mac) -> None:
+    note = waiting(mac)
+    pid = mac.fake.job(LABEL)["pid"]
+
+    mac.host.stop_run("demo")
+
+    assert mac.fake.job(LABEL)["pid"] == pid
+    assert note.read_text().startswith(f"{pid} ")
+
+
+def test_a_run_that_is_asked_for_begins_though_a_process_waits_and_that_waits_again(mac: Mac) -> None:
+    note = waiting(mac)
+    files.write(mac.folders.requested("demo"), "")
+
+    run = mac.host.start_run("demo")
+
+    until(lambda: mac.results() == ["succeeded"])
+    assert mac.folders.done.joinpath(run).exists()
+    until(note.exists)
+
+
+def test_a_time_whose_jitter_goes_on_is_kept_while_the_plist_is_changed(mac: Mac) -> None:
+    """`rested`: it is disarmed and armed again for that alone."""
+    note = waiting(mac)
+    pid, since = mac.fake.job(LABEL)["pid"], time.time()
+    due = note.read_text().split()[1]
+
+    mac.host.disarm(["demo"])
+    mac.host.arm(["demo"], {"demo": since})
+
+    until(lambda: files.read(note) and note.read_text().split()[0] != str(pid))
+    assert note.read_text().split()[1] == due
+
+
+def test_a_time_whose_jitter_goes_on_is_dropped_with_the_arming_that_a_person_takes_back(mac: Mac) -> None:
+    note = waiting(mac)
+
+    mac.host.disarm(["demo"])
+    mac.host.arm(["demo"])
+
+    until(lambda: not mac.fake.job(LABEL)["minder"])
+    assert not note.exists()
+    assert mac.results() == []
 
 
 def test_disarming_lets_a_run_go_on_and_begins_no_other(mac: Mac) -> None:

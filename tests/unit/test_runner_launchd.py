@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 import signal
 import subprocess
@@ -85,6 +86,13 @@ def test_a_missed_time_that_is_not_made_up_for_is_skipped_once(tmp_path: Path) -
 
     assert made.run().result == "skipped"
     assert made.run(INVOCATION_ID=OTHER).record == {}
+
+
+def test_a_firing_that_comes_a_little_late_becomes_a_run(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="due", PERIOD=DAY, PHASE=(time.time() - 50) % DAY)
+    made.write("last/demo", "1000.000000\n")
+
+    assert made.run().result == "succeeded"
 
 
 def test_an_agent_that_is_only_loaded_runs_nothing(tmp_path: Path) -> None:
@@ -326,6 +334,183 @@ def test_a_time_for_which_launchd_could_start_nothing_is_taken_by_the_process_be
     assert said == ["Pinging…\n"] * 2
     began = [float(record["began"]) for record in records(made)]
     assert round(began[1] - began[0]) == 3
+
+
+# a jitter
+
+
+def share(due: float) -> float:
+    """How much of the jitter a due time gets in this boot."""
+    boot = subprocess.check_output(BOOT_ID, text=True).strip()
+    return binascii.crc32(f"{boot} demo {due:.0f}".encode()) / 2**32
+
+
+def jittered(tmp_path: Path, function: str = HELLO, late: float = 1.0, **constants: object) -> Build:
+    """A task that was due a second ago, and whose jitter is over in `late` seconds."""
+    due = time.time() // 1 - 1
+    jitter = (time.time() + late - due) / share(due)
+    of_now = {"GUARD": "due", "PERIOD": DAY, "PHASE": due % DAY, "JITTER": jitter, **constants}
+    made = build(tmp_path, function, **of_now)
+    made.write("last/demo", "1000.000000\n")
+    return made
+
+
+def waits(made: Build) -> None:
+    """Returns once a process waits."""
+    deadline = time.monotonic() + WAIT
+    while not (made.run_folder / "launchd" / "waiting" / "demo").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_run_begins_when_its_jitter_is_over(tmp_path: Path) -> None:
+    turn = time.time() + 1
+    made = jittered(tmp_path)
+
+    ended = made.run()
+
+    assert (ended.result, ended.record["why"]) == ("succeeded", "timer")
+    assert float(ended.record["began"]) >= turn
+    assert not (made.run_folder / "launchd" / "waiting" / "demo").exists()
+
+
+def test_a_jitter_that_was_cut_off_is_waited_for_by_the_next_process(tmp_path: Path) -> None:
+    made = jittered(tmp_path, late=2.0)
+    turn = time.time() + 1.9
+    process = made.start()
+    waits(made)
+    process.send_signal(signal.SIGTERM)
+    assert made.end(process).record == {}
+
+    ended = made.run()
+
+    assert ended.result == "succeeded"
+    assert float(ended.record["began"]) >= turn
+
+
+def test_a_run_that_is_asked_for_during_a_jitter_begins_at_once_and_the_due_one_comes_too(
+    tmp_path: Path,
+) -> None:
+    made = jittered(tmp_path, late=4.0)
+    turn = time.time() + 3.9
+    process = made.start(INVOCATION_ID="")
+    waits(made)
+
+    made.write("requested/demo")
+    process.communicate(timeout=WAIT)
+
+    first, second = records(made)
+    assert (first["why"], second["why"]) == ("manual", "timer")
+    assert float(first["began"]) < turn <= float(second["began"])
+
+
+def test_a_task_at_boot_runs_also_where_one_is_asked_for_during_its_jitter(tmp_path: Path) -> None:
+    made = build(tmp_path, GUARD="boot", KIND="Boot", JITTER=1e6)
+    made.patch("keiji_runner_launchd.py", "NAP = 0.25", "NAP = 0.01")
+    process = made.start(INVOCATION_ID="")
+    waits(made)
+    made.patch("start.py", "1000000.0", "0.01")  # by the process that waits again
+
+    made.write("requested/demo")
+    process.communicate(timeout=WAIT)
+
+    assert [record["why"] for record in records(made)] == ["manual", "boot"]
+
+
+def test_a_time_whose_jitter_ends_after_a_run_is_kept_by_its_process(tmp_path: Path) -> None:
+    """launchd's firing for it met the run."""
+    made = jittered(tmp_path, late=3.0)
+    made.write("requested/demo")
+
+    made.end(made.start(INVOCATION_ID=""))
+
+    assert [record["why"] for record in records(made)] == ["manual", "timer"]
+
+
+def test_a_time_whose_jitter_ends_during_a_run_is_dealt_with(tmp_path: Path) -> None:
+    made = jittered(tmp_path, "import time\ndef function():\n    time.sleep(1.5)\n")
+    made.write("requested/demo")
+
+    made.end(made.start(INVOCATION_ID=""))
+
+    assert [record["why"] for record in records(made)] == ["manual"]
+    assert float(made.run_folder.joinpath("last/demo").read_text()) > 1000
+
+
+def test_a_build_during_a_jitter_is_what_runs(tmp_path: Path) -> None:
+    made = jittered(tmp_path, late=3.0)
+    process = made.start()
+    waits(made)
+
+    rebuild(made)
+
+    assert process.communicate(timeout=WAIT)[0] == "renewed\n"
+    assert [record["build"] for record in records(made)] == ["new"]
+
+
+@pytest.mark.parametrize("file", ["held/demo", "launchd/resting/demo"])
+def test_who_is_held_or_rests_waits_no_longer(tmp_path: Path, file: str) -> None:
+    made = jittered(tmp_path, late=1e5)
+    process = made.start()
+    waits(made)
+    (made.run_folder / "launchd" / "resting").mkdir()
+
+    made.write(file)
+
+    ended = made.end(process)
+    assert (ended.status, ended.record) == (0, {})
+    assert not (made.run_folder / "launchd" / "waiting" / "demo").exists()
+
+
+def test_a_resident_task_begins_each_run_when_its_jitter_is_over(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **{**LOOP, "PERIOD": 2.0, "JITTER": 1.9, "PHASE": 0.0})
+    process = made.start()
+    lines(process, 2)
+    process.send_signal(signal.SIGTERM)
+    process.wait(WAIT)
+
+    for record in records(made):
+        began = float(record["began"])
+        assert any(0 <= began - (due + 1.9 * share(due)) < 1 for due in (began // 2 * 2, began // 2 * 2 - 2))
+
+
+def test_a_run_that_is_asked_for_leaves_a_resident_task_its_due_one(tmp_path: Path) -> None:
+    due = time.time() // 1
+    jitter = (time.time() + 2 - due) / share(due)
+    schedule = {"PERIOD": 1e8, "PHASE": due % 1e8, "CATCH_UP": True, "GUARD": "due", "JITTER": jitter}
+    made = build(tmp_path, HELLO, LOOP=True, **schedule)
+    made.write("last/demo", "1000.000000\n")
+    made.write("requested/demo")
+    process = made.start()
+
+    lines(process, 2)
+    process.send_signal(signal.SIGTERM)
+    process.wait(WAIT)
+
+    assert [record["why"] for record in records(made)] == ["manual", "timer"]
+
+
+def test_a_time_that_comes_while_a_resident_task_takes_another_build_is_run(tmp_path: Path) -> None:
+    due = time.time() - 0.5
+    made = build(tmp_path, HELLO, LOOP=True, PERIOD=3599.0, PHASE=due % 3599)
+
+    process = made.start("--due", f"{due:.6f}")
+
+    assert lines(process, 1) == ["Pinging…\n"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT) == 0
+
+
+def test_what_a_schedule_of_another_build_awaited_is_not_run(tmp_path: Path) -> None:
+    made = build(tmp_path, HELLO, **{**LOOP, "PERIOD": 2.0, "PHASE": 0.0})
+    due = time.time() // 2 * 2 - 1
+
+    process = made.start("--due", f"{due:.6f}")
+
+    lines(process, 1)
+    process.send_signal(signal.SIGTERM)
+    process.wait(WAIT)
+    assert float(records(made)[0]["began"]) % 2 < 1
 
 
 # the machine's zone

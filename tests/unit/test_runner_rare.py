@@ -208,7 +208,7 @@ def test_elsewhere_than_on_linux_the_runner_delays_by_the_jitter(tmp_path: Path)
     assert build.run().result == "succeeded"
 
 
-def test_a_stop_during_the_jitter_lets_nothing_begin(tmp_path: Path) -> None:
+def test_an_end_during_the_jitter_lets_nothing_begin_and_leaves_word_of_it(tmp_path: Path) -> None:
     build = Build(tmp_path, HELLO, HOST="macos", JITTER=1e6)
     process = build.start()
     while not _sleeps_and_listens(process.pid):
@@ -217,7 +217,7 @@ def test_a_stop_during_the_jitter_lets_nothing_begin(tmp_path: Path) -> None:
 
     ended = build.end(process)
 
-    assert (ended.status, ended.output, build.files()) == (0, "", set())
+    assert (ended.status, ended.output, build.files()) == (0, "", {"launchd/waiting/demo"})
 
 
 def _sleeps_and_listens(pid: int) -> bool:
