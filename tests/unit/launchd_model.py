@@ -101,6 +101,9 @@ def runs(
         patch.object(runner_tries, "sleep", clock.sleep),
         patch.object(runner_launchd, "time", clock),
         patch.object(runner_launchd, "renew", lambda run: None),
+        patch.object(runner_launchd, "_note", lambda *words: None),
+        patch.object(runner_launchd, "unlinked", lambda path: False),
+        patch.object(runner_rare, "_exists", lambda path: False),
         patch.object(runner_rare, "time", clock),
     ):
         for start in starts:
@@ -108,13 +111,13 @@ def runs(
                 continue  # it runs still
             clock.now = start.timestamp()
             run = SimpleNamespace(
-                config=config, why="timer", began=clock.now, since=0.0, folder="", remember=""
+                config=config, why="timer", began=clock.now, since=0.0, folder="", remember="", pid=1
             )
             while runner_launchd._may_run(run):
                 remember(run)
                 found.append(datetime.fromtimestamp(memory[0], UTC))
                 clock.now += took
-                runner_rare._take_due(run)
+                runner_launchd.take_due(run)
                 # A period that is shorter than its runs would keep the process for ever.
                 if not runner_launchd.misses_next(run) or clock.now > last:
                     break
