@@ -23,6 +23,7 @@ CGROUPS = [Path("/sys/fs/cgroup", name) for name in ("systemd", "unified", "")]
 # Another checkout may boot boxes at the same time.
 PREFIX = f"keiji-box-{hashlib.sha256(bytes(Path(__file__).resolve())).hexdigest()[:8]}-"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LAST = 30  # lines that are told of a command that is not done in time
 _PATIENCE = 60.0  # seconds, for whatever has no limit of its own
 _RTMIN_4 = signal.SIGRTMIN + 4  # to systemd as PID 1: power off
 _NSPAWN = [
@@ -153,8 +154,11 @@ class Box:
                 check=False,
                 preexec_fn=self._join,
             )
-        except subprocess.TimeoutExpired:
-            raise Failed(f"{said}: not done after {timeout:g} s") from None
+        except subprocess.TimeoutExpired as late:
+            heard = b"".join(part or b"" for part in (late.stdout, late.stderr)).decode(errors="replace")
+            there = self.run("ps", "-e", "f", "-o", "pid,etime,args", status=None)
+            last = "\n".join(heard.splitlines()[-_LAST:])
+            raise Failed(f"{said}: not done after {timeout:g} s\n{last}\n{there}") from None
         if status is not None and done.returncode != status:
             raise Failed(f"{said}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}")
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
