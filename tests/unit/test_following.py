@@ -173,7 +173,11 @@ def test_what_ends_after_the_start_is_told_even_if_the_loop_turns_later(folders)
     assert followed.ended() == [1]
 
 
-@pytest.mark.parametrize("text", ["", "keiji 1\nid=", "nonsense\n", render(an_entry())])
+@pytest.mark.parametrize(
+    "text",
+    ["", "keiji 1\nid=", "nonsense\n", render(an_entry())],
+    ids=["empty", "torn", "nonsense", "no end"],
+)
 def test_damaged_unfinished_and_temporary_files_are_passed_over(followed, text):
     (followed.folders.done / an_entry(1).id).write_text(text)
     (followed.folders.done / f".{an_entry(2).id}.7~").write_text(render(ended(an_entry(2))))

@@ -173,7 +173,9 @@ def test_a_task_that_is_deleted_takes_along_what_waits(folders):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "keiji 2\n", "keiji 1\nid=x\n", render(an_entry(9)), render(ended(an_entry(9)))[:-2]]
+    "text",
+    ["", "keiji 2\n", "keiji 1\nid=x\n", render(an_entry(9)), render(ended(an_entry(9)))[:-2]],
+    ids=["empty", "another form", "torn", "no end", "torn end"],
 )
 def test_a_damaged_file_is_put_aside_and_named_and_stops_no_other(folders, store, text):
     leave(folders, 1, 2)
