@@ -54,13 +54,13 @@ def arm(folders: Folders, slugs: Iterable[str], boot: str, rested: Mapping[str, 
         if folders.held(slug).exists():
             idle.append(slug)
             continue
-        if slug not in rested or not _awaited(folders, slug):  # a time whose jitter goes on is not missed
-            _forgive_missed(folders, slug, boot, rested.get(slug, time.time()))
+        awaited = _still_awaited(folders, slug, jobs, rested)
+        _forgive_missed(folders, slug, boot, rested.get(slug, time.time()), awaited)
         if not is_waiting(folders, slug, jobs.get(names.task(slug))):
             mark(state(folders, "waiting", slug), False)
         mark(state(folders, "resting", slug), False)
         _arm(folders, slug, jobs)
-        if slug in rested:
+        if slug in rested or awaited:
             # What was due meanwhile has had no firing, or one that a plist without RunAtLoad lost.
             _look(slug)
     return idle
@@ -98,12 +98,33 @@ def is_running(folders: Folders, slug: str) -> bool:
 
 def is_waiting(folders: Folders, slug: str, pid: int | None) -> bool:
     """Whether the agent's process only waits: for a second, or for the end of a jitter."""
-    return pid is not None and _awaited(folders, slug).partition(" ")[0] == str(pid)
+    return pid is not None and _awaited(folders, slug)[0] == pid
 
 
-def _awaited(folders: Folders, slug: str) -> str:
-    """``PID DUE`` of the process that waits, or that was ended as it did."""
-    return files.read(state(folders, "waiting", slug)) or ""
+def _awaited(folders: Folders, slug: str) -> tuple[int, float]:
+    """The process that waits, or was ended as it did, and the due time that it waits for; zeros if none."""
+    try:
+        pid, due = (files.read(state(folders, "waiting", slug)) or "").split()
+        return int(pid), float(due)
+    except ValueError:
+        return 0, 0.0
+
+
+def _still_awaited(
+    folders: Folders, slug: str, jobs: Mapping[str, int | None], rested: Mapping[str, float]
+) -> float:
+    """The time that a process waits for, or 0: only for who is not armed anew, but gets another plist."""
+    goes_on = names.task(slug) in jobs and not state(folders, "resting", slug).exists()
+    due = _awaited(folders, slug)[1] if goes_on or slug in rested else 0.0
+    return due if due > _dealt_with(folders, slug) else 0.0
+
+
+def _dealt_with(folders: Folders, slug: str) -> float:
+    """The due time that the last run was for; 0 where none is known."""
+    try:
+        return float(files.read(folders.last(slug)) or 0)
+    except ValueError:
+        return 0.0
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -201,10 +222,16 @@ def kickstart(job: launchctl.Job) -> None:
         raise HostFailed(f"launchctl kickstart {job.target}: {launchctl.reason(done)}")
 
 
-def _forgive_missed(folders: Folders, slug: str, boot: str, since: float) -> None:
-    """See that nothing fires at once because of the arming; what was due since `since` is no such thing."""
+def _forgive_missed(folders: Folders, slug: str, boot: str, since: float, awaited: float) -> None:
+    """See that nothing fires at once because of the arming.
+
+    What was due since `since` is no such thing, nor is what is `awaited`, unless that is 0.
+    """
     plist = read(names.plist(names.task(slug)))
     is_boot = not {"StartCalendarInterval", "KeepAlive"} & set(plist)
+    if is_boot and awaited:
+        return
+    since = min(since, awaited - 1) if awaited else since
     note = folders.last(slug)
     note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(note, f"{boot}\n" if is_boot else f"{since:.6f}\n")

@@ -276,6 +276,29 @@ def test_a_time_whose_jitter_goes_on_is_kept_while_the_plist_is_changed(mac: Mac
     assert note.read_text().split()[1] == due
 
 
+def test_a_time_whose_jitter_goes_on_is_kept_by_a_build_with_another_jitter(mac: Mac) -> None:
+    note = waiting(mac)
+    due, pid = note.read_text().split()[1], mac.fake.job(LABEL)["pid"]
+
+    assert mac.made
+    mac.build(Schedule.from_dict(mac.made.constants["SCHEDULE"]).jitter("22h"))
+
+    until(lambda: files.read(note) and note.read_text().split()[0] != str(pid))
+    assert note.read_text().split()[1] == due
+
+
+def test_a_time_that_was_dealt_with_since_is_not_awaited_again(mac: Mac) -> None:
+    """A process that was killed left word of it."""
+    note = waiting(mac)
+    due = float(note.read_text().split()[1])
+    mac.host.disarm(["demo"])
+    mac.folders.last("demo").write_text(f"{due + 60:.6f}\n")
+
+    mac.host.arm(["demo"], {"demo": time.time()})
+
+    assert float(mac.folders.last("demo").read_text()) > due
+
+
 def test_a_time_whose_jitter_goes_on_is_dropped_with_the_arming_that_a_person_takes_back(mac: Mac) -> None:
     note = waiting(mac)
 
