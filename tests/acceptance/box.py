@@ -156,12 +156,29 @@ class Box:
             )
         except subprocess.TimeoutExpired as late:
             heard = b"".join(part or b"" for part in (late.stdout, late.stderr)).decode(errors="replace")
-            there = self.run("ps", "-e", "f", "-o", "pid,etime,args", status=None)
+            there = self._processes()
             last = "\n".join(heard.splitlines()[-_LAST:])
             raise Failed(f"{said}: not done after {timeout:g} s\n{last}\n{there}") from None
         if status is not None and done.returncode != status:
             raise Failed(f"{said}: status {done.returncode}, not {status}\n{done.stdout}{done.stderr}")
         return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+    def _processes(self) -> str:
+        """What runs there; nothing when that can't be told, since a box that hangs may not answer."""
+        try:
+            return subprocess.run(
+                self._inside(["ps", "-e", "f", "-o", "pid,etime,args"]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                timeout=10,
+                check=False,
+                preexec_fn=self._join,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            return ""
 
     def _join(self) -> None:
         # logind 257 refuses who comes from outside of the box's cgroup.
