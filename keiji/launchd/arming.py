@@ -209,11 +209,14 @@ def _wake(slug: str) -> None:
 
 
 def make_up_for_firing(folders: Folders, slug: str) -> None:
-    """Have the runner wait for the next time where launchd's firing for it met a run that was ended."""
-    due, job = _next(folders, slug), launchctl.find(names.task(slug))
+    """Have the runner wait for what is due where launchd's firing for it met a run that was ended.
+
+    That is the next time, of whose minute this may have been the firing, or one whose jitter goes on.
+    """
+    schedule, due = _schedule(folders, slug), _next(folders, slug)
     is_near = due is not None and (due - datetime.now(timezone.utc)).total_seconds() <= 60 and due.second
-    if job and job.pid is None and is_near and not is_resident(slug):
-        kickstart(job)
+    if is_near or (schedule and schedule.policy.jitter):
+        _look(slug)
 
 
 def kickstart(job: launchctl.Job) -> None:
@@ -249,13 +252,20 @@ def _timer(folders: Folders, slug: str, jobs: Mapping[str, int | None]) -> Timer
 
 
 def _next(folders: Folders, slug: str) -> datetime | None:
+    schedule = _schedule(folders, slug)
+    try:
+        found = coming(schedule, slug, datetime.now(timezone.utc), 1) if schedule else []
+    except (KeijiError, ValueError, OverflowError):
+        return None
+    return found[0] if found else None
+
+
+def _schedule(folders: Folders, slug: str) -> Schedule | None:
+    """What the task's build goes by, in the zone of its plist."""
     made = executables.record(folders.current(slug)) or {}
     words = read(names.plist(names.task(slug))).get("ProgramArguments", [])
     zone = words[words.index("--zone") + 1] if "--zone" in words[:-1] else ""
     try:
-        schedule = Schedule.from_dict(made.get("schedule"))
-        schedule = schedule.in_zone(zone or settings.load(folders)[0].time_zone)
-        found = coming(schedule, slug, datetime.now(timezone.utc), 1)
-    except (KeijiError, ValueError, OverflowError):
+        return Schedule.from_dict(made.get("schedule")).in_zone(zone or settings.load(folders)[0].time_zone)
+    except (KeijiError, ValueError):
         return None
-    return found[0] if found else None

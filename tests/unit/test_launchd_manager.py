@@ -5,6 +5,7 @@ The tasks' runs are really run, by the runner of a build made by hand.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from fake_launchd import FakeLaunchd
 from runner_build import PYTHON, START, Build
 from test_runner_rare import HELLO, WAITS
 
-from keiji import files, running
+from keiji import executables, files, running
 from keiji.errors import BusUnavailable, HostFailed, NotInitialised
 from keiji.folders import Folders
 from keiji.launchd import launchctl, loading, names
@@ -63,6 +64,8 @@ class Mac:
             constants |= {"SCHEDULE": schedule.to_dict(), "JITTER": float(schedule.policy.jitter)}
             self.made = Build(self.folders.home, function, **constants)
             self.host.set_enabled("demo", True)
+        record = json.dumps({"schedule": schedule.to_dict()})
+        (self.made.folder / executables.RECORD).write_text(record, encoding="utf-8")
         self.write(schedule)
         if self.host.is_started():
             self.host.arm(["demo"])
@@ -217,12 +220,12 @@ def test_stopping_a_run_leaves_the_schedule(mac: Mac) -> None:
     assert not mac.host.ending("demo").is_active
 
 
-def waiting(mac: Mac) -> Path:
+def waiting(mac: Mac, function: str = HELLO) -> Path:
     """A task whose process waits in a jitter of hours; the file that tells of it."""
     mac.init()
     noon = time.gmtime(time.time() - 60)
     at = f"{noon.tm_hour:02}:{noon.tm_min:02}"
-    mac.build(Schedule().on().every_day().at(at).in_timezone("UTC").jitter("23h"))
+    mac.build(Schedule().on().every_day().at(at).in_timezone("UTC").jitter("23h"), function)
     assert mac.made
     mac.made.patch("keiji_runner_launchd.py", "share = ", "share = 0.9 or ")
     mac.host.start_system()
@@ -261,6 +264,20 @@ def test_a_run_that_is_asked_for_begins_though_a_process_waits_and_that_waits_ag
     until(lambda: mac.results() == ["succeeded"])
     assert mac.folders.done.joinpath(run).exists()
     until(note.exists)
+
+
+def test_a_time_whose_jitter_goes_on_is_kept_though_the_run_that_was_asked_for_is_stopped(mac: Mac) -> None:
+    note = waiting(mac, WAITS)
+    due = note.read_text().split()[1]
+    files.write(mac.folders.requested("demo"), "")
+    run = mac.host.start_run("demo")
+    files.write(mac.folders.stopping("demo"), f"{run}\n")
+
+    mac.host.stop_run("demo")
+
+    assert mac.results() == ["stopped"]
+    until(note.exists)
+    assert note.read_text().split()[1] == due
 
 
 def test_a_time_whose_jitter_goes_on_is_kept_while_the_plist_is_changed(mac: Mac) -> None:
